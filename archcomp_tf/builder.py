@@ -1,0 +1,92 @@
+"""`Architecture` -> functional `keras.Model`.
+
+The model takes float images with values in [0, 1] and gives logits.  It is
+plain Keras: nothing of this package is needed to load or run it.
+"""
+
+from __future__ import annotations
+
+import keras
+
+from archcomp_tf.architecture import Architecture
+from archcomp_tf.layer import Block, Op, Shape
+
+# Keras' default of 0.99 leaves the statistics of a network trained for a few
+# hundred steps near their initial values, and its accuracy near chance.
+BATCH_NORM_MOMENTUM = 0.9
+
+
+def build(
+    architecture: Architecture, input_shape: Shape, num_classes: int
+) -> keras.Model:
+    """Builds the network with fresh weights.
+
+    Args:
+      architecture: the network.
+      input_shape: (height, width, channels) of an image.
+      num_classes: number of logits.
+
+    Returns:
+      A functional model, float images `[N, height, width, channels]` ->
+      logits `[N, num_classes]`, named after the fingerprint.
+    """
+    inputs = keras.Input(tuple(input_shape), name="image")
+    x = inputs
+    for name, block, _ in architecture.blocks(input_shape, num_classes):
+        x = _apply_block(x, block, name)
+    name = f"network_{architecture.fingerprint}"
+    return keras.Model(inputs, x, name=name)
+
+
+def _apply_block(x, block: Block, name: str):
+    y = _apply_ops(x, block.branch, name)
+    if block.shortcut is not None:
+        shortcut = _apply_ops(x, block.shortcut, f"{name}_shortcut")
+        y = keras.layers.Add(name=f"{name}_add")([y, shortcut])
+    return _apply_ops(y, block.after, f"{name}_after")
+
+
+def _apply_ops(x, ops: tuple[Op, ...], name: str):
+    for index, op in enumerate(ops):
+        # A block of one operation, such as the classifier, has its name alone.
+        full_name = name if len(ops) == 1 else f"{name}_{index}_{op.name}"
+        x = _keras_layer(op, full_name)(x)
+    return x
+
+
+def _keras_layer(op: Op, name: str) -> keras.Layer:
+    layers = keras.layers
+    window = {"strides": op.strides, "padding": "same", "name": name}
+    match op.name:
+        case "conv":
+            return layers.Conv2D(
+                op.filters,
+                op.kernel_size,
+                use_bias=op.use_bias,
+                kernel_initializer="he_normal",
+                **window,
+            )
+        case "depthwise_conv":
+            return layers.DepthwiseConv2D(
+                op.kernel_size,
+                use_bias=op.use_bias,
+                depthwise_initializer="he_normal",
+                **window,
+            )
+        case "dense":
+            return layers.Dense(op.filters, use_bias=op.use_bias, name=name)
+        case "batch_norm":
+            return layers.BatchNormalization(
+                momentum=BATCH_NORM_MOMENTUM, name=name
+            )
+        case "relu":
+            return layers.ReLU(name=name)
+        case "max_pool":
+            return layers.MaxPooling2D(op.kernel_size, **window)
+        case "avg_pool":
+            return layers.AveragePooling2D(op.kernel_size, **window)
+        case "global_avg_pool":
+            return layers.GlobalAveragePooling2D(name=name)
+        case "flatten":
+            return layers.Flatten(name=name)
+    raise ValueError(f"No Keras layer for the operation {op}.")

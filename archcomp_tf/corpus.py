@@ -1,0 +1,137 @@
+"""The record file: every labelled architecture, one JSON object a line.
+
+The file is append-only.  A record is written and flushed whole before the next
+training starts, so that a killed run loses at most the network it was
+training; a last line that was cut off is dropped when the file is read again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import pathlib
+from collections.abc import Iterator
+
+from absl import logging
+
+from archcomp_tf.architecture import Architecture
+
+OK = "ok"
+FAILED = "failed"
+
+
+class CorpusError(ValueError):
+    """A record file that cannot be read."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """A labelled architecture.
+
+    Attributes:
+      architecture: the network.
+      accuracy: validation accuracy in [0, 1]; NaN where the label failed.
+      num_params: weights of the network, trainable or not.
+      status: "ok" or "failed".
+      reason: why a label failed.
+      seed: of the training.
+      recipe: name of the training's recipe.
+      seconds: wall time of the label.
+    """
+
+    architecture: Architecture
+    accuracy: float
+    num_params: int
+    status: str = OK
+    reason: str = ""
+    seed: int = 0
+    recipe: str = ""
+    seconds: float = 0.0
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        """What makes a label another one: network, seed and recipe."""
+        return (self.architecture.fingerprint, self.seed, self.recipe)
+
+    def to_json(self) -> str:
+        """One line of JSON; a failed label's accuracy is null."""
+        config = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+        }
+        config["architecture"] = self.architecture.to_dict()
+        if math.isnan(self.accuracy):
+            config["accuracy"] = None
+        return json.dumps(config, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Record:
+        """The inverse of `to_json`."""
+        config = json.loads(text)
+        config["architecture"] = Architecture.from_dict(config["architecture"])
+        if config["accuracy"] is None:
+            config["accuracy"] = math.nan
+        return cls(**config)
+
+
+class Corpus:
+    """Records, in the order in which they were labelled.
+
+    Args:
+      path: the record file, read if it is there; None keeps the records in
+        memory alone.
+
+    Raises:
+      CorpusError: a line of the file is not a record.
+    """
+
+    def __init__(self, path: str | os.PathLike | None = None):
+        self._path = None if path is None else pathlib.Path(path)
+        self._records: dict[tuple[str, int, str], Record] = {}
+        if self._path is not None and self._path.exists():
+            self._read()
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self._records.values())
+
+    def get(self, key: tuple[str, int, str]) -> Record | None:
+        """The record with this `Record.key`, if there is one."""
+        return self._records.get(key)
+
+    def append(self, record: Record) -> None:
+        """Adds a record and, before it returns, puts it on the disk.
+
+        Raises:
+          ValueError: there is a record with the same key already.
+        """
+        if record.key in self._records:
+            raise ValueError(f"There is a record of {record.key} already.")
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self._path, "a", encoding="utf-8") as file:
+                file.write(record.to_json() + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        self._records[record.key] = record
+
+    def _read(self) -> None:
+        text = self._path.read_bytes()
+        whole, newline, rest = text.rpartition(b"\n")
+        if rest:
+            logging.warning("%s: dropped a last line cut off.", self._path)
+            with open(self._path, "r+b") as file:
+                file.truncate(len(whole) + len(newline))
+        for number, line in enumerate(whole.decode().splitlines(), 1):
+            try:
+                record = Record.from_json(line)
+            except (ValueError, KeyError, TypeError) as error:
+                raise CorpusError(
+                    f"{self._path}, line {number}: expected a record; got "
+                    f"{line[:80]!r} ({error})."
+                ) from error
+            self._records[record.key] = record

@@ -1,0 +1,235 @@
+"""A data set's name -> train, validation and test splits in memory.
+
+A name is "digits" (bundled, see `digits.py`), the path of an `.npz` file with
+x_train, y_train, x_test and y_test, or any TFDS image classification data set
+that has a train and a test split.  The validation split is cut from the
+training data, by class, with a seed; the test split is never touched by it.
+
+TensorFlow is loaded only for a TFDS name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import sklearn.model_selection
+
+from archcomp_tf.layer import Shape
+
+_NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
+
+
+class DataError(ValueError):
+    """A data set that cannot be found, read or used."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """Images and their classes.
+
+    Attributes:
+      images: float32 `[N, height, width, channels]`, values in [0, 1].
+      labels: int32 `[N]`, values in [0, number of classes).
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """The three splits of a data set.
+
+    Attributes:
+      name: what it was loaded as.
+      num_classes: number of classes.
+      train: what networks are trained on.
+      validation: what accuracy labels and all choices are made on.
+      test: read once, for the report.
+    """
+
+    name: str
+    num_classes: int
+    train: Split
+    validation: Split
+    test: Split
+
+    @property
+    def input_shape(self) -> Shape:
+        """(height, width, channels) of an image."""
+        return self.train.images.shape[1:]
+
+
+def load(
+    name: str,
+    *,
+    validation_fraction: float = 0.2,
+    seed: int = 0,
+    data_dir: str | None = None,
+) -> Dataset:
+    """Loads a data set.
+
+    Args:
+      name: "digits", the path of an `.npz` file, or a TFDS name.
+      validation_fraction: share of the training images, in (0, 1), that is
+        cut off for validation.
+      seed: of the cut.
+      data_dir: where TFDS finds and puts prepared data; None is TFDS' own
+        default, the environment variable TFDS_DATA_DIR first.
+
+    Returns:
+      The data set, all of it in memory.
+
+    Raises:
+      DataError: the data set is unknown, cannot be prepared, or holds
+        something else than images with class labels.
+    """
+    if not 0 < validation_fraction < 1:
+        raise DataError(
+            "Expected a validation_fraction between 0 and 1; got "
+            f"{validation_fraction}."
+        )
+    if name.endswith(".npz"):
+        arrays, num_classes = _read_npz(name), None
+    else:
+        arrays, num_classes = _read_tfds(name, data_dir)
+    x_train, y_train, x_test, y_test = arrays
+    if num_classes is None:
+        num_classes = int(np.max(y_train, initial=0)) + 1
+    train = _checked_split(name, "train", x_train, y_train, num_classes)
+    test = _checked_split(name, "test", x_test, y_test, num_classes)
+    if train.images.shape[1:] != test.images.shape[1:]:
+        raise DataError(
+            f"{name}: training images are {train.images.shape[1:]} but test "
+            f"images {test.images.shape[1:]}."
+        )
+    train, validation = _cut(name, train, validation_fraction, seed)
+    return Dataset(name, num_classes, train, validation, test)
+
+
+def _read_npz(path: str) -> list[np.ndarray]:
+    if not pathlib.Path(path).is_file():
+        raise DataError(f"There is no file {path}.")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            missing = [key for key in _NPZ_KEYS if key not in file]
+            if missing:
+                raise DataError(
+                    f"{path}: expected the keys {', '.join(_NPZ_KEYS)}; "
+                    f"{', '.join(missing)} missing, "
+                    f"{', '.join(file.keys()) or 'none'} found."
+                )
+            return [file[key] for key in _NPZ_KEYS]
+    except (OSError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path} is not a readable .npz file: {error}") from (
+            error
+        )
+
+
+def _read_tfds(name: str, data_dir: str | None) -> tuple[list[np.ndarray], int]:
+    import tensorflow_datasets as tfds
+
+    if name == "digits":
+        import archcomp_tf.digits  # noqa: F401  registers the name
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except (tfds.core.DatasetNotFoundError, ValueError) as error:
+        raise DataError(
+            f"Unknown data set {name!r}: expected 'digits', the path of an "
+            ".npz file, or a TFDS name such as 'cifar10' or 'fashion_mnist'."
+        ) from error
+    try:
+        builder.download_and_prepare()
+    except Exception as error:  # whatever the network or the disk says
+        raise DataError(
+            f"{name!r} is not prepared in {builder.data_dir} and could not be "
+            f"prepared there ({error}). Two ways out: set TFDS_DATA_DIR to a "
+            "folder in which it is prepared, or give an .npz file with "
+            f"{', '.join(_NPZ_KEYS)}."
+        ) from error
+    missing = {"train", "test"} - set(builder.info.splits)
+    if missing or builder.info.supervised_keys != ("image", "label"):
+        raise DataError(
+            f"{name!r}: expected train and test splits of (image, label); got "
+            f"the splits {sorted(builder.info.splits)} of "
+            f"{builder.info.supervised_keys}."
+        )
+    arrays = []
+    for split in ("train", "test"):
+        whole = builder.as_dataset(
+            split=split, batch_size=-1, as_supervised=True
+        )
+        arrays.extend(tfds.as_numpy(whole))
+    return arrays, builder.info.features["label"].num_classes
+
+
+def _checked_split(
+    name: str, split: str, images: np.ndarray, labels: np.ndarray, classes: int
+) -> Split:
+    """The arrays as a `Split`, or a DataError that says what is wrong."""
+    where = f"{name}, {split} split"
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4 or not len(images):
+        raise DataError(
+            f"{where}: expected images of shape [N, height, width(, channels)]"
+            f"; got {list(images.shape)}."
+        )
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.shape != images.shape[:1]:
+        raise DataError(
+            f"{where}: expected labels of shape [{len(images)}], one an image;"
+            f" got {list(labels.shape)}."
+        )
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(
+            f"{where}: expected integer labels; got {labels.dtype}."
+        )
+    low, high = labels.min(), labels.max()
+    if low < 0 or high >= classes:
+        raise DataError(
+            f"{where}: expected labels from 0 to {classes - 1}; got labels "
+            f"from {low} to {high}."
+        )
+    if images.dtype == np.uint8:
+        images = images.astype(np.float32) / 255
+    elif np.issubdtype(images.dtype, np.floating):
+        low, high = images.min(), images.max()
+        if not (low >= 0 and high <= 1):  # NaN fails this too
+            raise DataError(
+                f"{where}: expected float images with values in [0, 1]; got "
+                f"values from {low} to {high}."
+            )
+        images = images.astype(np.float32)
+    else:
+        raise DataError(
+            f"{where}: expected uint8 or float images; got {images.dtype}."
+        )
+    return Split(images, labels.astype(np.int32))
+
+
+def _cut(
+    name: str, train: Split, fraction: float, seed: int
+) -> tuple[Split, Split]:
+    try:
+        parts = sklearn.model_selection.train_test_split(
+            np.arange(len(train)),
+            test_size=fraction,
+            stratify=train.labels,
+            random_state=seed,
+        )
+    except ValueError as error:
+        raise DataError(
+            f"{name}: {len(train)} training images cannot be cut into "
+            f"training and validation by class: {error}"
+        ) from error
+    cut = [Split(train.images[p], train.labels[p]) for p in parts]
+    return cut[0], cut[1]

@@ -1,0 +1,36 @@
+"""Writes a trained classifier as files that need nothing of this package."""
+
+from __future__ import annotations
+
+import os
+
+import keras
+import tensorflow as tf
+
+
+def export_saved_model(
+    model: keras.Model, directory: str | os.PathLike
+) -> None:
+    """Writes a SavedModel with one named endpoint.
+
+    `tf.saved_model.load(directory).classify(images)` takes uint8 images
+    `[N, height, width, channels]`, any N, and gives the probabilities of the
+    classes, float32 `[N, num_classes]`.  It is the serving default too.
+
+    Args:
+      model: float images in [0, 1] -> logits.
+      directory: where to; replaced if it is there.
+    """
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8, "images")
+        ]
+    )
+    def classify(images):
+        return tf.nn.softmax(model(tf.cast(images, tf.float32) / 255))
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint("classify", classify)
+    archive.write_out(os.fspath(directory), verbose=False)

@@ -1,0 +1,112 @@
+"""What a compression is after: accuracy and parameters -> one number.
+
+Each objective has two forms.  Called, `objective(accuracy, num_params)`, it
+ranks labelled networks: higher is better.  `relaxed` is its differentiable
+form for the descent, on log10 parameters; the objective's own numbers come in
+as an argument, so that one compiled descent serves every weight.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import keras
+
+# Gain of the relaxed forms, in units of the objective, for each unit of
+# accuracy or decade of parameters by which a limit is broken.
+_PENALTY = 20.0
+
+
+@dataclasses.dataclass(frozen=True)
+class LogParams:
+    """Accuracy minus `weight` times log10 parameters.
+
+    Attributes:
+      weight: accuracy, in [0, 1], that a tenfold reduction may cost.
+    """
+
+    weight: float = 0.05
+
+    def __call__(self, accuracy: float, num_params: int) -> float:
+        return accuracy - self.weight * math.log10(num_params)
+
+    @staticmethod
+    def relaxed(accuracy, log_params, weight):
+        return accuracy - weight * log_params
+
+
+@dataclasses.dataclass(frozen=True)
+class Tolerance:
+    """The smallest network that loses at most `max_drop` of accuracy.
+
+    Attributes:
+      max_drop: of accuracy, in [0, 1].
+      reference_accuracy: what it is lost from, in [0, 1].
+    """
+
+    max_drop: float
+    reference_accuracy: float
+
+    def __call__(self, accuracy: float, num_params: int) -> float:
+        missing = self.reference_accuracy - self.max_drop - accuracy
+        if missing > 0:  # below any network that keeps the limit
+            return -100.0 - missing
+        return -math.log10(num_params)
+
+    @staticmethod
+    def relaxed(accuracy, log_params, max_drop, reference_accuracy):
+        missing = keras.ops.relu(reference_accuracy - max_drop - accuracy)
+        return -log_params - _PENALTY * missing
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """The most accurate network with at most `max_params` parameters.
+
+    Attributes:
+      max_params: the largest number of weights allowed.
+    """
+
+    max_params: int
+
+    def __call__(self, accuracy: float, num_params: int) -> float:
+        if num_params > self.max_params:  # below any network that keeps it
+            return -math.log10(num_params / self.max_params)
+        return accuracy
+
+    @staticmethod
+    def relaxed(accuracy, log_params, max_params):
+        excess = keras.ops.relu(log_params - keras.ops.log10(max_params))
+        return accuracy - _PENALTY * excess
+
+
+@dataclasses.dataclass(frozen=True)
+class N2NReward:
+    """C (2 - C) A / A_teacher, with C = 1 - parameters / teacher's parameters.
+
+    The reward of Ashok et al., "N2N Learning", arXiv 1709.06030.  It
+    saturates: at equal accuracy, 10 times smaller scores 0.990 and 20 times
+    smaller 0.9975.
+
+    Attributes:
+      reference_accuracy: A_teacher, in (0, 1].
+      reference_params: the teacher's number of weights.
+    """
+
+    reference_accuracy: float
+    reference_params: int
+
+    def __call__(self, accuracy: float, num_params: int) -> float:
+        compression = 1 - num_params / self.reference_params
+        reward = compression * (2 - compression)
+        return reward * accuracy / self.reference_accuracy
+
+    @staticmethod
+    def relaxed(accuracy, log_params, reference_accuracy, reference_params):
+        compression = 1 - keras.ops.power(10.0, log_params) / reference_params
+        reward = compression * (2 - compression)
+        return reward * accuracy / reference_accuracy
+
+
+Objective = LogParams | Tolerance | Budget | N2NReward

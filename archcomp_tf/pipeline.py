@@ -1,0 +1,586 @@
+"""The whole compression, stage by stage, resumable; `compress` is its door.
+
+    teacher -> corpus -> autoencoder -> search -> students -> controls -> report
+
+Each stage reads what those before it left in the working directory, and is
+skipped where it is done.  A stage that was killed goes on where it stopped:
+labels are kept one by one, tuning trial by trial.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import os
+import time
+from typing import Any
+
+import keras
+import ml_collections
+import numpy as np
+import scipy.stats
+from absl import logging
+
+from archcomp_tf import baselines, cost, datasets
+from archcomp_tf.architecture import Architecture
+from archcomp_tf.autoencoder import (
+    ArchitectureAutoencoder,
+    check_num_labels,
+    exact_reconstruction,
+    fit_autoencoder,
+    unlabelled_mix,
+)
+from archcomp_tf.builder import build
+from archcomp_tf.compression import SearchResult, initial_samples, search
+from archcomp_tf.config import ConfigError, default_config, make_objective
+from archcomp_tf.corpus import OK, Corpus
+from archcomp_tf.export import export_saved_model
+from archcomp_tf.importer import from_keras
+from archcomp_tf.labeling import Labeler
+from archcomp_tf.objective import Objective
+from archcomp_tf.report import results_text, write_scalars
+from archcomp_tf.search_space import SearchSpace
+from archcomp_tf.training import Recipe, accuracy, logits, train
+from archcomp_tf.tuning import RecipeTuner
+from archcomp_tf.workdir import WorkingDirectory
+
+# Stage -> the binary that runs it alone, in the order of the flow.
+STAGES = {
+    "teacher": "bin/train_teacher.py",
+    "corpus": "bin/label.py",
+    "autoencoder": "bin/train_autoencoder.py",
+    "search": "bin/search.py",
+    "students": "bin/train_student.py",
+    "controls": "bin/train_controls.py",
+    "report": "bin/write_report.py",
+}
+_NUM_HELD_OUT = 1000  # architectures on which the embedding is judged
+
+
+@dataclasses.dataclass(frozen=True)
+class CompressionResult:
+    """What a compression gives.
+
+    Attributes:
+      student: the small trained network, float images in [0, 1] -> logits.
+      architecture: of the student.
+      results: the contents of report/results.json.
+    """
+
+    student: keras.Model
+    architecture: Architecture
+    results: dict[str, Any]
+
+
+def compress(
+    teacher: keras.Model,
+    dataset: datasets.Dataset | str,
+    *,
+    objective: Objective,
+    num_labels: int,
+    workdir: str | os.PathLike,
+    seed: int = 0,
+    config: ml_collections.ConfigDict | None = None,
+) -> CompressionResult:
+    """Compresses a trained classifier.
+
+    Args:
+      teacher: float images in [0, 1] -> logits or probabilities; it is used
+        as it is, not trained again.
+      dataset: a data set, or a name for `datasets.load`.
+      objective: what to look for.
+      num_labels: how many networks are trained for the search.
+      workdir: where everything is left; a run that was killed goes on there.
+      seed: of everything random.
+      config: for what is not an argument here; see `default_config`.
+
+    Returns:
+      The student, its architecture, and the report's results.
+    """
+    config = (
+        config.copy_and_resolve_references() if config else default_config()
+    )
+    name = dataset if isinstance(dataset, str) else dataset.name
+    with config.unlocked():
+        config.seed = seed
+        config.dataset = name
+        config.labels.num_labels = num_labels
+        config.objective = {
+            "name": type(objective).__name__,
+            **dataclasses.asdict(objective),
+        }
+    pipeline = Pipeline(
+        config,
+        workdir,
+        teacher=teacher,
+        dataset=None if isinstance(dataset, str) else dataset,
+    )
+    return pipeline.run()
+
+
+class Pipeline:
+    """The stages of one compression in one working directory.
+
+    Args:
+      config: see `config.default_config`.
+      workdir: the working directory.
+      teacher: a trained model in place of the config's.
+      dataset: a data set in place of the config's.
+
+    Raises:
+      ConfigError: a value of the config cannot be used.
+      OtherConfigError: the working directory belongs to another config.
+    """
+
+    def __init__(
+        self,
+        config: ml_collections.ConfigDict,
+        workdir: str | os.PathLike,
+        *,
+        teacher: keras.Model | None = None,
+        dataset: datasets.Dataset | None = None,
+    ):
+        self._config = config
+        self._seed = config.seed
+        self._given_teacher = teacher
+        self._given_dataset = dataset
+        check_num_labels(config.labels.num_initial)
+        if config.labels.num_initial > config.labels.num_labels:
+            raise ConfigError(
+                f"Expected labels.num_labels to be at least labels.num_initial"
+                f" = {config.labels.num_initial}; got "
+                f"{config.labels.num_labels}."
+            )
+        make_objective(
+            config.objective, reference_accuracy=1, reference_params=1
+        )
+        self._workdir = WorkingDirectory(workdir, config.to_dict())
+
+    def run(self) -> CompressionResult:
+        """Runs every stage that is not done."""
+        for name in STAGES:
+            getattr(self, name)()
+        return self.result()
+
+    def result(self) -> CompressionResult:
+        """What a finished run gave.
+
+        Raises:
+          MissingStageError: the run is not finished.
+        """
+        results = self._stage("report")
+        student = results["student"]
+        return CompressionResult(
+            keras.models.load_model(
+                self._path(f"students/{student['fingerprint']}/model.keras")
+            ),
+            Architecture.parse(student["architecture"]),
+            results,
+        )
+
+    def teacher(self) -> None:
+        """Trains the teacher, or takes in one that is trained."""
+        if self._is_done("teacher"):
+            return
+        with self._timed("teacher") as record:
+            model = self._given_teacher or self._trained_teacher()
+            architecture = from_keras(model)
+            with self._workdir.replacing("teacher/model.keras") as path:
+                model.save(path)
+            with self._workdir.replacing("teacher/logits.npy") as path:
+                np.save(path, logits(model, self._dataset.train.images))
+            record |= self._described(architecture)
+            record["num_params"] = model.count_params()
+            record["validation_accuracy"] = accuracy(
+                model, self._dataset.validation
+            )
+
+    def corpus(self) -> None:
+        """Labels the samples that the search and its control start from."""
+        self._stage("teacher")
+        if self._is_done("corpus"):
+            return
+        with self._timed("corpus") as record:
+            samples = initial_samples(
+                self._space, self._config.labels.num_initial, self._seed
+            )
+            self._labeler(samples)
+            record["num_labels"] = len(samples)
+
+    def autoencoder(self) -> None:
+        """Learns the embedding of the space."""
+        self._stage("corpus")
+        if self._is_done("autoencoder"):
+            return
+        settings = self._config.autoencoder.to_dict()
+        mode, epochs = settings.pop("mode"), settings.pop("epochs")
+        num_architectures = settings.pop("num_architectures")
+        with self._timed("autoencoder") as record:
+            keras.utils.set_random_seed(self._seed)
+            autoencoder = ArchitectureAutoencoder(self._space, **settings)
+            rng = np.random.default_rng(self._seed)
+            mix = unlabelled_mix(
+                self._space,
+                [self._teacher_architecture],
+                num_architectures + _NUM_HELD_OUT,
+                rng,
+            )
+            # Shuffled, since samples come before mutations in the mix.
+            mix = [mix[i] for i in rng.permutation(len(mix))]
+            held_out, seen = mix[:_NUM_HELD_OUT], mix[_NUM_HELD_OUT:]
+            history = fit_autoencoder(
+                autoencoder,
+                seen,
+                list(self._corpus),
+                self._count_params,
+                seed=self._seed,
+                epochs=epochs,
+                mode=mode,
+                callbacks=[self._tensorboard("autoencoder")],
+            )
+            with self._workdir.replacing("autoencoder/model.keras") as path:
+                autoencoder.save(path)
+            sizes = np.array([self._count_params(a) for a in held_out])
+            predicted = 10 ** autoencoder.predict_heads(held_out)[2]
+            record |= {
+                "exact_reconstruction": exact_reconstruction(
+                    autoencoder, held_out
+                ),
+                "params_mape": float(np.mean(np.abs(predicted / sizes - 1))),
+                "reconstruction_loss": history["logits_loss"][-1],
+            }
+
+    def search(self) -> None:
+        """Rounds of descent and labelling; chooses the student."""
+        self._stage("autoencoder")
+        if self._is_done("search"):
+            return
+        with self._timed("search") as record:
+            settings = self._config.labels
+            result = search(
+                self._space,
+                self._labeler,
+                num_labels=settings.num_labels,
+                objective=self._objective,
+                seed=self._seed,
+                teacher=self._teacher_architecture,
+                num_initial=settings.num_initial,
+                labels_a_round=settings.labels_a_round,
+                autoencoder=keras.models.load_model(
+                    self._path("autoencoder/model.keras"), compile=False
+                ),
+                mode=self._config.autoencoder.mode,
+            )
+            self._write_search_scalars(result)
+            best = result.best
+            record |= {
+                "num_labels": len(result.history),
+                "num_rounds": len(result.traces),
+                "best": best.architecture.to_dict(),
+                "best_accuracy": best.accuracy,
+                "predicted_accuracy": result.predictions.get(
+                    best.architecture.fingerprint
+                ),
+                "accuracy_spearman": _spearman(result),
+                "pareto": [
+                    {
+                        "architecture": str(r.architecture.compact),
+                        "accuracy": r.accuracy,
+                        "num_params": r.num_params,
+                    }
+                    for r in result.pareto
+                ],
+            }
+
+    def students(self) -> None:
+        """Tunes the student's recipe, trains the student, exports it."""
+        best = Architecture.from_dict(self._stage("search")["best"]).compact
+        if self._is_done("students"):
+            return
+        with self._timed("students") as record:
+            settings = self._config.student
+            tuner = RecipeTuner(
+                best,
+                self._dataset,
+                Recipe(**settings.recipe),
+                self._teacher_logits,
+                num_trials=settings.num_tuning_trials,
+                seed=self._seed,
+                directory=self._path(f"students/{best.fingerprint}"),
+            )
+            recipe = tuner.best()
+            record |= self._train_student(best, recipe, "student")
+            record["recipe"] = dataclasses.asdict(recipe)
+            record["predicted_accuracy"] = self._stage("search")[
+                "predicted_accuracy"
+            ]
+
+    def controls(self) -> None:
+        """Trains what the student is to be held against, by its recipe."""
+        student = self._stage("students")
+        if self._is_done("controls"):
+            return
+        with self._timed("controls") as record:
+            recipe = Recipe(**student["recipe"])
+            scaled = baselines.scaled_to(
+                self._teacher_architecture,
+                student["num_params"],
+                self._count_params,
+            )
+            random = baselines.random_search(
+                self._space,
+                self._labeler,
+                num_labels=self._stage("search")["num_labels"],
+                objective=self._objective,
+                seed=self._seed,
+            )
+            networks = {
+                "width_scaled": scaled,
+                "random_search": random.best.architecture.compact,
+            }
+            for name, architecture in networks.items():
+                record[name] = self._train_student(architecture, recipe, name)
+                record[name]["predicted_accuracy"] = None
+
+    def report(self) -> None:
+        """Reads the test split, once, and writes the report."""
+        stages = {name: self._stage(name) for name in list(STAGES)[:-1]}
+        if self._is_done("report"):
+            return
+        seconds = {name: stage["seconds"] for name, stage in stages.items()}
+        teacher = stages["teacher"]
+        networks = {
+            "teacher": teacher,
+            "student": stages["students"],
+            "width_scaled": stages["controls"]["width_scaled"],
+            "random_search": stages["controls"]["random_search"],
+        }
+        rows = {}
+        for name, network in networks.items():
+            folder = (
+                "teacher"
+                if name == "teacher"
+                else f"students/{network['fingerprint']}"
+            )
+            model = keras.models.load_model(self._path(f"{folder}/model.keras"))
+            rows[name] = {
+                key: network[key]
+                for key in (
+                    "architecture",
+                    "num_params",
+                    "num_flops",
+                    "validation_accuracy",
+                )
+            } | {"test_accuracy": accuracy(model, self._dataset.test)}
+            if name != "teacher":
+                rows[name] |= {
+                    "fingerprint": network["fingerprint"],
+                    "compression_ratio": teacher["num_params"]
+                    / network["num_params"],
+                    "predicted_accuracy": network["predicted_accuracy"],
+                }
+        results = {
+            "config": self._config.to_dict(),
+            "dataset": self._dataset.name,
+            "seed": self._seed,
+            "seconds": seconds,
+            "teacher": rows["teacher"],
+            "student": rows["student"],
+            "controls": {
+                name: rows[name] for name in ("width_scaled", "random_search")
+            },
+            "search": {
+                key: stages["search"][key]
+                for key in ("num_labels", "num_rounds")
+            },
+            "embedding": {
+                "exact_reconstruction": stages["autoencoder"][
+                    "exact_reconstruction"
+                ],
+                "accuracy_spearman": stages["search"]["accuracy_spearman"],
+                "params_mape": stages["autoencoder"]["params_mape"],
+            },
+        }
+        self._workdir.write_json("report/results.json", results)
+        with self._workdir.replacing("report/RESULTS.md") as path:
+            path.write_text(results_text(results))
+        self._workdir.finish_stage("report", results)
+        logging.info("report: %s", self._path("report/RESULTS.md"))
+
+    # What the stages share.
+
+    @functools.cached_property
+    def _dataset(self) -> datasets.Dataset:
+        return self._given_dataset or datasets.load(
+            self._config.dataset,
+            validation_fraction=self._config.validation_fraction,
+            seed=self._seed,
+            data_dir=self._config.data_dir or None,
+        )
+
+    @functools.cached_property
+    def _teacher_architecture(self) -> Architecture:
+        return Architecture.parse(self._stage("teacher")["architecture"])
+
+    @functools.cached_property
+    def _teacher_logits(self) -> np.ndarray | None:
+        if not self._config.labels.distil:
+            return None
+        return np.load(self._path("teacher/logits.npy"))
+
+    @functools.cached_property
+    def _space(self) -> SearchSpace:
+        return SearchSpace.around(
+            self._teacher_architecture,
+            self._dataset.input_shape,
+            self._dataset.num_classes,
+            num_widths=self._config.space.num_widths,
+            min_width=self._config.space.min_width,
+        )
+
+    @functools.cached_property
+    def _objective(self) -> Objective:
+        teacher = self._stage("teacher")
+        return make_objective(
+            self._config.objective,
+            reference_accuracy=teacher["validation_accuracy"],
+            reference_params=teacher["num_params"],
+        )
+
+    @functools.cached_property
+    def _corpus(self) -> Corpus:
+        return Corpus(self._path("corpus/records.jsonl"))
+
+    @functools.cached_property
+    def _labeler(self) -> Labeler:
+        return Labeler(
+            self._dataset,
+            Recipe(**self._config.labels.recipe),
+            self._corpus,
+            seed=self._seed,
+            directory=self._path("corpus/trials"),
+            teacher_logits=self._teacher_logits,
+        )
+
+    def _count_params(self, architecture: Architecture) -> int:
+        return cost.num_params(
+            architecture, self._dataset.input_shape, self._dataset.num_classes
+        )
+
+    def _described(self, architecture: Architecture) -> dict[str, Any]:
+        shape = self._dataset.input_shape, self._dataset.num_classes
+        return {
+            "architecture": str(architecture),
+            "fingerprint": architecture.fingerprint,
+            "num_params": cost.num_params(architecture, *shape),
+            "num_flops": cost.num_flops(architecture, *shape),
+        }
+
+    def _trained_teacher(self) -> keras.Model:
+        settings = self._config.teacher
+        if bool(settings.model) == bool(settings.architecture):
+            raise ConfigError(
+                "Expected one of teacher.architecture and teacher.model; got "
+                f"{settings.architecture!r} and {settings.model!r}."
+            )
+        if settings.model:
+            return keras.models.load_model(settings.model)
+        keras.utils.set_random_seed(self._seed)
+        model = build(
+            Architecture.parse(settings.architecture),
+            self._dataset.input_shape,
+            self._dataset.num_classes,
+        )
+        train(
+            model,
+            self._dataset,
+            Recipe(**settings.recipe),
+            seed=self._seed,
+            callbacks=[self._tensorboard("teacher")],
+            stage="teacher epoch",
+        )
+        return model
+
+    def _train_student(
+        self, architecture: Architecture, recipe: Recipe, name: str
+    ) -> dict[str, Any]:
+        """Trains and exports one network, and says what it is."""
+        keras.utils.set_random_seed(self._seed)
+        model = build(
+            architecture, self._dataset.input_shape, self._dataset.num_classes
+        )
+        result = train(
+            model,
+            self._dataset,
+            recipe,
+            seed=self._seed,
+            teacher_logits=self._teacher_logits,
+            callbacks=[self._tensorboard(name)],
+            stage=f"{name} epoch",
+        )
+        folder = f"students/{architecture.fingerprint}"
+        with self._workdir.replacing(f"{folder}/model.keras") as path:
+            model.save(path)
+        with self._workdir.replacing(f"{folder}/saved_model") as path:
+            export_saved_model(model, path)
+        return self._described(architecture) | {
+            "validation_accuracy": result.validation_accuracy
+        }
+
+    def _write_search_scalars(self, result: SearchResult) -> None:
+        labelled = [r for r in result.history if r.status == OK]
+        write_scalars(
+            self._path("tensorboard/labels"),
+            {
+                "label/accuracy": [r.accuracy for r in labelled],
+                "label/log10_params": [
+                    float(np.log10(r.num_params)) for r in labelled
+                ],
+                "label/objective": [result.score(r) for r in labelled],
+            },
+        )
+        for index, trace in enumerate(result.traces):
+            write_scalars(
+                self._path(f"tensorboard/descent_{index}"),
+                {"descent/objective": trace},
+            )
+
+    def _tensorboard(self, name: str) -> keras.callbacks.Callback:
+        return keras.callbacks.TensorBoard(
+            self._path(f"tensorboard/{name}"), write_graph=False
+        )
+
+    def _path(self, name: str) -> str:
+        return os.fspath(self._workdir.path / name)
+
+    def _stage(self, name: str) -> dict[str, Any]:
+        return self._workdir.stage(name, STAGES[name])
+
+    def _is_done(self, name: str) -> bool:
+        done = self._workdir.find_stage(name) is not None
+        logging.info("stage %s: %s", name, "done before" if done else "starts")
+        return done
+
+    @contextlib.contextmanager
+    def _timed(self, name: str):
+        """Collects a stage's record, and its seconds, and marks it done."""
+        start, record = time.monotonic(), {}
+        yield record
+        record["seconds"] = round(time.monotonic() - start, 2)
+        self._workdir.finish_stage(name, record)
+
+
+def _spearman(result: SearchResult) -> float | None:
+    """Rank correlation of the accuracies predicted and then labelled.
+
+    None where fewer than two proposals were labelled, or all alike.
+    """
+    pairs = [
+        (result.predictions[r.architecture.fingerprint], r.accuracy)
+        for r in result.history
+        if r.status == OK and r.architecture.fingerprint in result.predictions
+    ]
+    if len(pairs) < 2 or any(len(set(v)) < 2 for v in zip(*pairs, strict=True)):
+        return None
+    return float(scipy.stats.spearmanr(*zip(*pairs, strict=True)).statistic)

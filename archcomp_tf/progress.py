@@ -1,0 +1,51 @@
+"""Progress of a long step, as lines a person can follow.
+
+Every long step reports through `Progress`: which stage, how many of how many,
+what came out last, how long to go.
+
+Only the standard library and absl's logging are needed here.
+"""
+
+from __future__ import annotations
+
+import time
+
+from absl import logging
+
+
+class Progress:
+    """Logs "stage 12/32: last result, 38 s to go" as a step advances.
+
+    Args:
+      stage: what is being done, for example "labelling".
+      total: how many steps there are.
+      min_seconds: shortest time between two lines; the last step always
+        gives one.
+    """
+
+    def __init__(self, stage: str, total: int, min_seconds: float = 2.0):
+        self.stage = stage
+        self.total = total
+        self.min_seconds = min_seconds
+        self.done = 0
+        self._start = time.monotonic()
+        self._last_line = -float("inf")
+
+    def advance(self, result: str = "", steps: int = 1) -> None:
+        """Counts `steps` as done; `result` says what came out of the last."""
+        self.done += steps
+        now = time.monotonic()
+        finished = self.done >= self.total
+        if not finished and now - self._last_line < self.min_seconds:
+            return
+        self._last_line = now
+        elapsed = now - self._start
+        if finished:
+            time_text = f"took {elapsed:.0f} s"
+        else:
+            to_go = elapsed / self.done * (self.total - self.done)
+            time_text = f"{to_go:.0f} s to go"
+        parts = [part for part in (result, time_text) if part]
+        logging.info(
+            "%s %d/%d: %s", self.stage, self.done, self.total, ", ".join(parts)
+        )

@@ -1,0 +1,347 @@
+"""Which architectures are allowed: a row of slots, each with its choices.
+
+A space is a product: any choice in one slot goes with any choice in another,
+and since padding is `same` everywhere every member builds.  A slot that may
+be left empty holds an `identity` there, so that members of one space all have
+as many layers as the space has slots.
+
+Only NumPy is needed here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from archcomp_tf.architecture import Architecture
+from archcomp_tf.layer import KINDS, Layer, Shape
+
+# The field of `Layer` that each list of choices of a `Slot` fills.
+FIELDS = {
+    "filters": "filters",
+    "kernel_size": "kernel_sizes",
+    "strides": "strides",
+    "expansion": "expansions",
+}
+
+# What a teacher's layer may be swapped for, besides itself.
+_CHEAPER_KINDS = {
+    "conv": ("separable_conv",),
+    "residual": ("conv", "separable_conv", "inverted_residual"),
+    "bottleneck": ("conv", "separable_conv", "inverted_residual"),
+    "inverted_residual": ("separable_conv",),
+}
+
+# How far, as a share of all widths, a slot's width strays from its network's.
+_WIDTH_SPREAD = 0.15
+
+
+@dataclasses.dataclass(frozen=True)
+class Slot:
+    """The choices for one layer.
+
+    Attributes:
+      kinds: keys of `layer.KINDS`, all of one stage, without "identity".
+      filters: widths, for the kinds that have one.
+      kernel_sizes: window sides, for the kinds that have one.
+      strides: window steps, for the kinds that have one.
+      expansions: for `inverted_residual`.
+      optional: whether the slot may hold an `identity` instead.
+    """
+
+    kinds: tuple[str, ...]
+    filters: tuple[int, ...] = ()
+    kernel_sizes: tuple[int, ...] = (3,)
+    strides: tuple[int, ...] = (1,)
+    expansions: tuple[int, ...] = (1,)
+    optional: bool = False
+
+    def __post_init__(self):
+        object.__setattr__(self, "kinds", tuple(self.kinds))
+        for name in FIELDS.values():
+            values = tuple(sorted({int(v) for v in getattr(self, name)}))
+            object.__setattr__(self, name, values)
+        if not self.kinds:
+            raise ValueError("A slot needs at least one kind of layer.")
+        for kind in self.kinds:
+            if kind not in KINDS or kind == "identity":
+                raise ValueError(
+                    f"Unknown kind {kind!r} in a slot; expected some of "
+                    f"{', '.join(k for k in KINDS if k != 'identity')}; an "
+                    "identity is allowed with optional=True."
+                )
+            for field in KINDS[kind].fields:
+                if not self.choices(field):
+                    raise ValueError(
+                        f"A slot with {kind} needs at least one choice of "
+                        f"{FIELDS[field]}."
+                    )
+                Layer(kind, **self._lowest(kind))  # refuses bad values
+        if len({KINDS[kind].stage for kind in self.kinds}) > 1:
+            raise ValueError(
+                "A slot's kinds must all take feature maps, or all vectors; "
+                f"got {', '.join(self.kinds)}."
+            )
+
+    def _lowest(self, kind: str) -> dict[str, int]:
+        return {f: self.choices(f)[0] for f in KINDS[kind].fields}
+
+    @property
+    def stage(self) -> int | None:
+        """Where the slot's kinds may stand, see `layer.Kind`."""
+        return KINDS[self.kinds[0]].stage
+
+    @property
+    def all_kinds(self) -> tuple[str, ...]:
+        """The kinds, with "identity" first where the slot is optional."""
+        return (("identity",) if self.optional else ()) + self.kinds
+
+    def choices(self, field: str) -> tuple[int, ...]:
+        """The values that `Layer.field` may take here."""
+        return getattr(self, FIELDS[field])
+
+    @property
+    def num_choices(self) -> int:
+        """How many different layers the slot can hold."""
+        return sum(
+            math.prod(len(self.choices(f)) for f in KINDS[kind].fields)
+            for kind in self.all_kinds
+        )
+
+    def why_not(self, layer: Layer) -> str | None:
+        """What keeps `layer` out of this slot; None where nothing does."""
+        if layer.kind not in self.all_kinds:
+            return f"kind {layer.kind!r} is not one of {self.all_kinds}"
+        for field in KINDS[layer.kind].fields:
+            if getattr(layer, field) not in self.choices(field):
+                return (
+                    f"{field} {getattr(layer, field)} is not one of "
+                    f"{self.choices(field)}"
+                )
+        return None
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchSpace:
+    """The architectures that a search may choose from.
+
+    Attributes:
+      slots: the choices, layer by layer.
+      input_shape: (height, width, channels) of the images.
+      num_classes: number of logits.
+
+    Raises:
+      ValueError: the space is empty, or some choice of one slot cannot stand
+        behind some choice of a slot before it.
+    """
+
+    slots: tuple[Slot, ...]
+    input_shape: Shape = (32, 32, 3)
+    num_classes: int = 10
+
+    def __post_init__(self):
+        object.__setattr__(self, "slots", tuple(self.slots))
+        object.__setattr__(self, "input_shape", tuple(self.input_shape))
+        if not self.slots:
+            raise ValueError("Empty search space: it has no slots.")
+        # Any member: where one builds all do, kinds of a slot being alike.
+        Architecture(
+            tuple(
+                Layer(s.kinds[0], **s._lowest(s.kinds[0])) for s in self.slots
+            )
+        )
+
+    def __len__(self) -> int:
+        """Number of slots."""
+        return len(self.slots)
+
+    @property
+    def num_members(self) -> int:
+        """How many architectures there are, removed layers told apart."""
+        return math.prod(slot.num_choices for slot in self.slots)
+
+    @classmethod
+    def around(
+        cls,
+        teacher: Architecture,
+        input_shape: Shape = (32, 32, 3),
+        num_classes: int = 10,
+        *,
+        num_widths: int = 16,
+        min_width: float = 1 / 16,
+    ) -> SearchSpace:
+        """A space of networks smaller than the teacher, itself included.
+
+        One slot a layer of the teacher: make it narrower, its window smaller,
+        swap it for a cheaper kind or, where it does not change the size of
+        the feature maps, leave it out.
+
+        Args:
+          teacher: the network to compress.
+          input_shape: (height, width, channels) of the images.
+          num_classes: number of logits.
+          num_widths: at most so many widths a slot.
+          min_width: the smallest width, as a share of the teacher's.
+        """
+        shares = np.geomspace(min_width, 1.0, num_widths)
+        slots = []
+        for layer in teacher.compact.layers:
+            fields = KINDS[layer.kind].fields
+            windowed = "filters" in fields and "kernel_size" in fields
+            slots.append(
+                Slot(
+                    kinds=(layer.kind, *_CHEAPER_KINDS.get(layer.kind, ())),
+                    filters=[max(1, round(s * layer.filters)) for s in shares]
+                    if "filters" in fields
+                    else (),
+                    # A pool keeps its window, which costs nothing.
+                    kernel_sizes=(
+                        {layer.kernel_size, max(1, layer.kernel_size - 2)}
+                        if windowed
+                        else (layer.kernel_size,)
+                    ),
+                    strides=(layer.strides,),
+                    expansions={1, 2, 4, layer.expansion}
+                    if layer.kind == "inverted_residual"
+                    else {1, 2, 4},
+                    optional=layer.strides == 1,
+                )
+            )
+        return cls(tuple(slots), input_shape, num_classes)
+
+    @classmethod
+    def uniform(
+        cls,
+        *,
+        num_slots: int,
+        kinds: Sequence[str],
+        kernel_sizes: Sequence[int] = (3,),
+        strides: Sequence[int] = (1,),
+        filters: Sequence[int] = (),
+        expansions: Sequence[int] = (1,),
+        input_shape: Shape = (32, 32, 3),
+        num_classes: int = 10,
+    ) -> SearchSpace:
+        """A space whose slots are all alike.
+
+        Args:
+          num_slots: number of slots.
+          kinds: keys of `layer.KINDS`; "identity" lets slots be empty.
+          kernel_sizes: choices, as in `Slot`.
+          strides: choices, as in `Slot`.
+          filters: choices, as in `Slot`.
+          expansions: choices, as in `Slot`.
+          input_shape: (height, width, channels) of the images.
+          num_classes: number of logits.
+        """
+        slot = Slot(
+            kinds=tuple(kind for kind in kinds if kind != "identity"),
+            filters=filters,
+            kernel_sizes=kernel_sizes,
+            strides=strides,
+            expansions=expansions,
+            optional="identity" in kinds,
+        )
+        return cls((slot,) * num_slots, input_shape, num_classes)
+
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        """Draws a member, small and large ones alike.
+
+        A level of width and a share of removed layers are drawn for the
+        network first and the slots around them: slots drawn one by one would
+        make all networks of one size.
+        """
+        level, removed = rng.uniform(), rng.uniform(0, 0.5)
+        return Architecture(
+            tuple(
+                Layer("identity")
+                if slot.optional and rng.uniform() < removed
+                else _random_layer(slot, rng.choice(slot.kinds), level, rng)
+                for slot in self.slots
+            )
+        )
+
+    def mutate(
+        self, architecture: Architecture, rng: np.random.Generator
+    ) -> Architecture:
+        """Changes one layer of a member; the result is another member.
+
+        Raises:
+          ValueError: `architecture` is not a member, or the space has no
+            other.
+        """
+        self.validate(architecture)
+        open_slots = [i for i, s in enumerate(self.slots) if s.num_choices > 1]
+        if not open_slots:
+            raise ValueError("The space has a single member: nothing differs.")
+        index = rng.choice(open_slots)
+        slot, old = self.slots[index], architecture.layers[index]
+        new = old
+        while new == old:
+            new = _mutated_layer(slot, old, rng)
+        layers = list(architecture.layers)
+        layers[index] = new
+        return Architecture(tuple(layers))
+
+    def validate(self, architecture: Architecture) -> None:
+        """Raises ValueError, naming slot and field, for one not in here."""
+        if len(architecture.layers) != len(self.slots):
+            raise ValueError(
+                f"Expected {len(self.slots)} layers, one a slot; got "
+                f"{len(architecture.layers)} in {architecture}."
+            )
+        pairs = zip(self.slots, architecture.layers, strict=True)
+        for index, (slot, layer) in enumerate(pairs):
+            if reason := slot.why_not(layer):
+                raise ValueError(f"Slot {index} cannot hold {layer}: {reason}.")
+
+    def contains(self, architecture: Architecture) -> bool:
+        """Whether `architecture` is a member."""
+        try:
+            self.validate(architecture)
+        except ValueError:
+            return False
+        return True
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as lists, numbers and strings."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, config: dict[str, Any]) -> SearchSpace:
+        """The inverse of `to_dict`."""
+        slots = tuple(Slot(**slot) for slot in config["slots"])
+        return cls(slots, tuple(config["input_shape"]), config["num_classes"])
+
+
+def _random_layer(
+    slot: Slot, kind: str, level: float, rng: np.random.Generator
+) -> Layer:
+    """A layer of `kind` whose width is near `level` of the slot's widths."""
+    values = {}
+    for field in KINDS[kind].fields:
+        choices = slot.choices(field)
+        if field == "filters":
+            place = np.clip(rng.normal(level, _WIDTH_SPREAD), 0, 1)
+            index = round(place * (len(choices) - 1))
+        else:
+            index = rng.integers(len(choices))
+        values[field] = choices[index]
+    return Layer(str(kind), **values)
+
+
+def _mutated_layer(slot: Slot, old: Layer, rng: np.random.Generator) -> Layer:
+    """`old` with its kind or one of its fields drawn anew."""
+    fields = KINDS[old.kind].fields
+    field = rng.choice(["kind", *fields])
+    if field != "kind":
+        value = int(rng.choice(slot.choices(field)))
+        return dataclasses.replace(old, **{field: value})
+    kind = str(rng.choice(slot.all_kinds))
+    kept = {f: getattr(old, f) for f in KINDS[kind].fields if f in fields}
+    new = _random_layer(slot, kind, rng.uniform(), rng)
+    return dataclasses.replace(new, **kept)

@@ -1,0 +1,130 @@
+"""The working directory of a compression: where each stage leaves its results.
+
+    config.json                  what is being run; another config is refused
+    teacher/                     model.keras, logits.npy
+    corpus/records.jsonl         every label
+    autoencoder/                 model.keras
+    search/                      the search's record
+    students/<fingerprint>/      model.keras, saved_model/
+    report/                      results.json, RESULTS.md
+    tensorboard/
+
+Whatever a stage writes appears whole or not at all: it is written under a
+temporary name and renamed.  A stage is done when its `stage.json` is there.
+
+Only the standard library is needed here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+
+class MissingStageError(RuntimeError):
+    """A stage was asked for before the one that it builds on."""
+
+
+class OtherConfigError(ValueError):
+    """The working directory belongs to a run with another config."""
+
+
+class WorkingDirectory:
+    """Paths and whole writes under one directory.
+
+    Args:
+      path: the directory; made if it is not there.
+      config: what is run in it, as JSON values.
+
+    Raises:
+      OtherConfigError: it holds results of another config.
+      OSError: it cannot be made or written to.
+    """
+
+    def __init__(self, path: str | os.PathLike, config: dict[str, Any]):
+        self.path = pathlib.Path(path)
+        self.path.mkdir(parents=True, exist_ok=True)
+        known = self._read("config.json")
+        if known is None:
+            self.write_json("config.json", config)
+        elif differing := _differences(known, config):
+            raise OtherConfigError(
+                f"{self.path} holds a run with another config: "
+                f"{'; '.join(differing)}. Give another --workdir, or the "
+                "config that the run was started with."
+            )
+
+    def stage(self, name: str, binary: str) -> dict[str, Any]:
+        """What stage `name` recorded.
+
+        Args:
+          name: the stage's folder.
+          binary: what to run where the stage is missing.
+
+        Raises:
+          MissingStageError: the stage has not been run here.
+        """
+        record = self.find_stage(name)
+        if record is None:
+            raise MissingStageError(
+                f"{self.path} has no finished {name} stage: run {binary} "
+                "with the same --config and --workdir first."
+            )
+        return record
+
+    def find_stage(self, name: str) -> dict[str, Any] | None:
+        """What stage `name` recorded; None where it is not done."""
+        return self._read(f"{name}/stage.json")
+
+    def finish_stage(self, name: str, record: dict[str, Any]) -> None:
+        """Records that stage `name` is done, and what came out."""
+        self.write_json(f"{name}/stage.json", record)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Writes a JSON file."""
+        with self.replacing(name) as path:
+            path.write_text(json.dumps(value, indent=2) + "\n")
+
+    @contextlib.contextmanager
+    def replacing(self, name: str) -> Iterator[pathlib.Path]:
+        """A temporary path that takes the place of `name` when all went well.
+
+        The temporary name keeps the suffix of `name`.
+        """
+        target = self.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f"part-{os.getpid()}-{target.name}")
+        try:
+            yield temporary
+            if target.is_dir():
+                shutil.rmtree(target)
+            os.replace(temporary, target)
+        finally:
+            if temporary.is_dir():
+                shutil.rmtree(temporary)
+            else:
+                temporary.unlink(missing_ok=True)
+
+    def _read(self, name: str) -> Any:
+        path = self.path / name
+        return json.loads(path.read_text()) if path.exists() else None
+
+
+def _differences(known: Any, config: Any, name: str = "config") -> list[str]:
+    """Every field that differs, as text."""
+    if isinstance(known, dict) and isinstance(config, dict):
+        return [
+            text
+            for key in sorted(known.keys() | config.keys())
+            for text in _differences(
+                known.get(key), config.get(key), f"{name}.{key}"
+            )
+        ]
+    if known == config:
+        return []
+    return [f"{name} was {known!r} and is {config!r}"]

@@ -1,0 +1,49 @@
+"""Flags, seed, one call: what all binaries in this folder share."""
+
+import os
+import sys
+
+# Before TensorFlow is loaded: its start-up notices say nothing of the run.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config",
+    help_string="A file in configs/; change a field of it with --config.FIELD.",
+)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of the run: results are left and resumed there."
+)
+
+
+def run(method: str) -> None:
+    """Runs one method of `Pipeline` as a program.
+
+    Args:
+      method: a stage's name, or "run" for all of them.
+    """
+    flags.mark_flags_as_required(["config", "workdir"])
+    app.run(lambda argv: sys.exit(_main(argv, method)))
+
+
+def _main(argv: list[str], method: str) -> int:
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
+    # Loaded late, so that --help and wrong flags answer at once.
+    import keras
+    import tensorflow as tf
+
+    from archcomp_tf import pipeline, workdir
+
+    keras.utils.set_random_seed(_CONFIG.value.seed)
+    tf.config.experimental.enable_op_determinism()
+    try:
+        stages = pipeline.Pipeline(_CONFIG.value, _WORKDIR.value)
+        getattr(stages, method)()
+    except (ValueError, OSError, workdir.MissingStageError) as error:
+        logging.debug("%s", error, exc_info=True)
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0

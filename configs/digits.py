@@ -1,0 +1,30 @@
+"""scikit-learn's handwritten digits: the demonstration.
+
+Source: bundled with scikit-learn, 1,797 grey images of 8x8 pixels.
+Command: make demo
+"""
+
+from archcomp_tf.config import default_config, objective_config, recipe_config
+
+
+def get_config():
+    """A teacher of 335,594 parameters; students 50 times smaller."""
+    config = default_config()
+    with config.unlocked():
+        config.teacher.architecture = (
+            "conv3x3-32 conv3x3-64 max_pool2x2/2 conv3x3-96 conv3x3-128 "
+            "max_pool2x2/2 conv3x3-128"
+        )
+        config.teacher.recipe = recipe_config(epochs=10, learning_rate=3e-3)
+        config.objective = objective_config("Budget", max_params=6_700)
+        config.labels.recipe = recipe_config(
+            epochs=10, batch_size=32, learning_rate=3e-2
+        )
+        config.labels.num_labels = 40
+        config.labels.num_initial = 20
+        config.labels.labels_a_round = 10
+        config.student.recipe = recipe_config(
+            epochs=30, batch_size=32, learning_rate=3e-2
+        )
+        config.student.num_tuning_trials = 5
+    return config

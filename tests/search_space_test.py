@@ -1,0 +1,349 @@
+"""Tests of `archcomp_tf.search_space`."""
+
+import collections
+import itertools
+import json
+
+import numpy as np
+import pytest
+import strategies
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from archcomp_tf import cost
+from archcomp_tf.architecture import Architecture
+from archcomp_tf.layer import KINDS, Layer
+from archcomp_tf.search_space import FIELDS, SearchSpace, Slot
+
+MEMBERS_PER_SPACE = 10
+many_spaces = settings(max_examples=200, deadline=None)
+
+TEACHERS = {
+    "a VGG": "conv3x3-64 conv3x3-64 max_pool2x2/2 conv3x3-128 conv3x3-128 "
+    "max_pool2x2/2 conv3x3-256 conv3x3-256 max_pool2x2/2 dense-256",
+    "a CIFAR ResNet": "conv3x3-16 residual3x3-16 residual3x3-16 "
+    "residual3x3-32/2 residual3x3-32 residual3x3-64/2 residual3x3-64",
+    "a ResNet of bottlenecks": "conv3x3-64 bottleneck3x3-256 "
+    "bottleneck3x3-256 bottleneck3x3-512/2 bottleneck3x3-512",
+    "a MobileNet": "conv3x3-32 inverted_residual3x3-16x1 "
+    "inverted_residual3x3-24x6/2 inverted_residual3x3-24x6 "
+    "inverted_residual5x5-40x6/2 inverted_residual5x5-40x6",
+}
+
+
+def _layers_of(slot: Slot) -> list[Layer]:
+    """Every layer the slot can hold, by plain enumeration."""
+    layers = []
+    for kind in dict.fromkeys(slot.all_kinds):
+        fields = KINDS[kind].fields
+        choices = [slot.choices(field) for field in fields]
+        for values in itertools.product(*choices):
+            layers.append(Layer(kind, **dict(zip(fields, values, strict=True))))
+    return layers
+
+
+@many_spaces
+@given(strategies.spaces(), strategies.seeds)
+def test_samples_are_members(space, seed):
+    rng = np.random.default_rng(seed)
+    for _ in range(MEMBERS_PER_SPACE):
+        assert space.contains(space.sample(rng))
+
+
+@many_spaces
+@given(strategies.spaces(), strategies.seeds)
+def test_json_of_samples_reads_back(space, seed):
+    rng = np.random.default_rng(seed)
+    for _ in range(MEMBERS_PER_SPACE):
+        architecture = space.sample(rng)
+        text = architecture.to_json()
+        assert Architecture.from_json(text) == architecture
+
+
+@given(strategies.spaces(), strategies.seeds)
+def test_the_same_seed_draws_the_same_samples_and_mutations(space, seed):
+    def draw():
+        rng = np.random.default_rng(seed)
+        samples = [space.sample(rng) for _ in range(3)]
+        if space.num_members == 1:
+            return samples
+        return samples + [space.mutate(sample, rng) for sample in samples]
+
+    assert draw() == draw()
+
+
+@many_spaces
+@given(strategies.spaces(), strategies.seeds, st.data())
+def test_a_mutation_is_a_member_that_differs_in_one_layer(space, seed, data):
+    rng = np.random.default_rng(seed)
+    architecture = data.draw(strategies.members(space))
+    if space.num_members == 1:
+        with pytest.raises(ValueError, match="single member"):
+            space.mutate(architecture, rng)
+        return
+    for _ in range(MEMBERS_PER_SPACE):
+        mutated = space.mutate(architecture, rng)
+        assert space.contains(mutated)
+        pairs = zip(architecture.layers, mutated.layers, strict=True)
+        assert sum(before != after for before, after in pairs) == 1
+        architecture = mutated
+
+
+SMALL_SPACE = SearchSpace(
+    (
+        Slot(
+            ("conv", "max_pool", "inverted_residual"),
+            filters=(2, 4, 8),
+            kernel_sizes=(1, 3),
+            strides=(1, 2),
+            expansions=(1, 4),
+            optional=True,
+        ),
+        Slot(("flatten",), optional=True),
+        Slot(("dense",), filters=(2, 4), optional=True),
+    )
+)
+
+
+def test_samples_reach_every_layer_of_every_slot():
+    rng = np.random.default_rng(0)
+    samples = [SMALL_SPACE.sample(rng) for _ in range(2000)]
+    for index, slot in enumerate(SMALL_SPACE.slots):
+        drawn = {sample.layers[index] for sample in samples}
+        assert drawn == set(_layers_of(slot))
+
+
+def test_mutations_reach_every_layer_of_every_slot():
+    rng = np.random.default_rng(0)
+    seen = collections.defaultdict(set)
+    architecture = SMALL_SPACE.sample(rng)
+    for _ in range(2000):
+        architecture = SMALL_SPACE.mutate(architecture, rng)
+        for index, layer in enumerate(architecture.layers):
+            seen[index].add(layer)
+    for index, slot in enumerate(SMALL_SPACE.slots):
+        assert seen[index] == set(_layers_of(slot))
+
+
+@given(strategies.spaces())
+def test_the_number_of_members_is_that_of_all_combinations(space):
+    counts = [len(_layers_of(slot)) for slot in space.slots]
+    assert [slot.num_choices for slot in space.slots] == counts
+    assert space.num_members == np.prod(counts, dtype=object)
+
+
+@given(strategies.spaces(), st.data())
+def test_what_is_drawn_slot_by_slot_is_a_member(space, data):
+    architecture = data.draw(strategies.members(space))
+    assert space.contains(architecture)
+    space.validate(architecture)
+
+
+@given(strategies.spaces())
+def test_a_space_survives_json(space):
+    text = json.dumps(space.to_dict())
+    assert SearchSpace.from_dict(json.loads(text)) == space
+
+
+@given(strategies.spaces())
+def test_a_space_is_as_long_as_its_slots_and_its_members(space):
+    member = space.sample(np.random.default_rng(0))
+    assert len(space) == len(space.slots) == len(member.layers)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("conv3x3-8", "Expected 3 layers, one a slot; got 1"),
+        (
+            "conv3x3-6 flatten dense-2",
+            r"Slot 0 cannot hold conv3x3-6: filters 6 is not one of \(2, 4, 8\)",
+        ),
+        ("conv5x5-8 flatten dense-2", "Slot 0 .*: kernel_size 5 is not one of"),
+        ("conv3x3-8/3 flatten dense-2", "Slot 0 .*: strides 3 is not one of"),
+        (
+            "inverted_residual3x3-8x2 flatten dense-2",
+            "Slot 0 .*: expansion 2 is not one of",
+        ),
+        (
+            "avg_pool3x3 flatten dense-2",
+            "Slot 0 .*: kind 'avg_pool' is not one of .*max_pool",
+        ),
+        ("conv3x3-8 flatten dense-3", "Slot 2 .*: filters 3 is not one of"),
+    ],
+)
+def test_what_is_no_member_is_refused_by_slot_and_field(text, message):
+    architecture = Architecture.parse(text)
+    with pytest.raises(ValueError, match=message):
+        SMALL_SPACE.validate(architecture)
+    with pytest.raises(ValueError, match=message):
+        SMALL_SPACE.mutate(architecture, np.random.default_rng(0))
+    assert not SMALL_SPACE.contains(architecture)
+
+
+def test_only_an_optional_slot_holds_an_identity():
+    identity = Architecture.parse("identity")
+    assert not SearchSpace((Slot(("flatten",)),)).contains(identity)
+    assert SearchSpace((Slot(("flatten",), optional=True),)).contains(identity)
+
+
+@given(strategies.spaces(), strategies.seeds)
+def test_around_holds_the_teacher(space, seed):
+    teacher = space.sample(np.random.default_rng(seed)).compact
+    assume(teacher.layers)
+    around = SearchSpace.around(teacher, space.input_shape, space.num_classes)
+    assert around.contains(teacher)
+    assert around.input_shape == space.input_shape
+    assert around.num_classes == space.num_classes
+
+
+def test_around_holds_the_teacher_even_with_one_width():
+    teacher = Architecture.parse("conv3x3-64 max_pool2x2/2 conv3x3-128")
+    assert SearchSpace.around(teacher, num_widths=1).contains(teacher)
+
+
+@given(strategies.spaces(), strategies.seeds, st.integers(2, 20))
+def test_around_is_never_wider_than_the_teacher(space, seed, num_widths):
+    rng = np.random.default_rng(seed)
+    teacher = space.sample(rng).compact
+    assume(teacher.layers)
+    around = SearchSpace.around(teacher, num_widths=num_widths)
+    for slot, layer in zip(around.slots, teacher.layers, strict=True):
+        if layer.filters:
+            assert max(slot.filters) == layer.filters
+            assert min(slot.filters) == max(1, round(layer.filters / 16))
+            assert len(slot.filters) <= num_widths
+    for _ in range(MEMBERS_PER_SPACE):
+        pairs = zip(
+            around.sample(rng).layers, teacher.layers, strict=True
+        )
+        assert all(own.filters <= layer.filters for own, layer in pairs)
+
+
+@given(strategies.spaces(), strategies.seeds)
+def test_around_keeps_every_step_that_shrinks_the_feature_maps(space, seed):
+    rng = np.random.default_rng(seed)
+    teacher = space.sample(rng).compact
+    assume(teacher.layers)
+    around = SearchSpace.around(teacher, space.input_shape, space.num_classes)
+    for _ in range(MEMBERS_PER_SPACE):
+        pairs = zip(
+            around.sample(rng).layers, teacher.layers, strict=True
+        )
+        assert all(own.strides == layer.strides for own, layer in pairs)
+
+
+@pytest.mark.parametrize("text", TEACHERS.values(), ids=TEACHERS.keys())
+def test_samples_around_a_teacher_spread_over_sizes(text):
+    space = SearchSpace.around(Architecture.parse(text))
+    rng = np.random.default_rng(0)
+    decades = np.log10(
+        [
+            cost.num_params(
+                space.sample(rng), space.input_shape, space.num_classes
+            )
+            for _ in range(400)
+        ]
+    )
+    # Between the percentiles, so that a few odd ones are not enough.
+    assert np.ptp(np.percentile(decades, [5, 95])) >= 1.5
+
+
+def test_a_uniform_space_has_like_slots_that_may_be_empty():
+    space = SearchSpace.uniform(
+        num_slots=3,
+        kinds=("identity", "conv"),
+        kernel_sizes=(1, 3),
+        strides=(1, 2),
+        filters=(8, 16),
+        input_shape=(8, 8, 1),
+        num_classes=4,
+    )
+    assert set(space.slots) == {
+        Slot(("conv",), (8, 16), (1, 3), (1, 2), optional=True)
+    }
+    assert space.num_members == (2 * 2 * 2 + 1) ** 3
+    assert space.contains(Architecture.parse("conv1x1-8/2 identity conv3x3-16"))
+    assert (space.input_shape, space.num_classes) == ((8, 8, 1), 4)
+
+
+def test_choices_are_sorted_and_each_counts_once():
+    slot = Slot(["conv"], filters=[8, 2, 8], kernel_sizes=[3, 3])
+    assert slot == Slot(("conv",), filters=(2, 8), kernel_sizes=(3,))
+    assert slot.num_choices == 2
+
+
+def test_a_kind_that_is_named_twice_counts_once():
+    # Counted twice, `mutate` would look for another layer without end.
+    assert Slot(("conv", "conv"), filters=(8,)).num_choices == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"kinds": ()}, "needs at least one kind"),
+        ({"kinds": ("lstm",)}, "Unknown kind 'lstm' in a slot; expected some"),
+        ({"kinds": ("identity",)}, "identity is allowed with optional=True"),
+        ({"kinds": ("conv",)}, "conv needs at least one choice of filters"),
+        (
+            {"kinds": ("max_pool",), "kernel_sizes": ()},
+            "max_pool needs at least one choice of kernel_sizes",
+        ),
+        (
+            {"kinds": ("max_pool",), "strides": ()},
+            "max_pool needs at least one choice of strides",
+        ),
+        (
+            {"kinds": ("inverted_residual",), "filters": (8,), "expansions": ()},
+            "needs at least one choice of expansions",
+        ),
+        (
+            {"kinds": ("conv",), "filters": (0, 8)},
+            "positive integer filters; got 0",
+        ),
+        (
+            {"kinds": ("conv",), "filters": (8,), "strides": (-1, 1)},
+            "positive integer strides; got -1",
+        ),
+        ({"kinds": ("conv",), "filters": (2.5, 8)}, "2.5"),
+        (
+            {"kinds": ("conv", "dense"), "filters": (8,)},
+            "all take feature maps, or all vectors; got conv, dense",
+        ),
+        (
+            {"kinds": ("max_pool", "flatten")},
+            "all take feature maps, or all vectors; got max_pool, flatten",
+        ),
+    ],
+)
+def test_a_bad_slot_is_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Slot(**fields)
+
+
+def test_an_empty_space_is_refused():
+    with pytest.raises(ValueError, match="Empty search space"):
+        SearchSpace(())
+    with pytest.raises(ValueError, match="Empty search space"):
+        SearchSpace.around(Architecture.parse("identity"))
+
+
+@pytest.mark.parametrize(
+    ("slots", "message"),
+    [
+        ((Slot(("dense",), (8,)), Slot(("max_pool",))), "Layer 1 .* cannot"),
+        ((Slot(("flatten",)), Slot(("conv",), (8,))), "Layer 1 .* cannot"),
+        (
+            (Slot(("flatten",), optional=True), Slot(("flatten",))),
+            "Layer 1 .* cannot",
+        ),
+    ],
+)
+def test_slots_in_an_order_that_cannot_be_built_are_refused(slots, message):
+    with pytest.raises(ValueError, match=message):
+        SearchSpace(slots)
+
+
+def test_every_field_of_a_layer_has_its_choices_in_a_slot():
+    used = {field for kind in KINDS.values() for field in kind.fields}
+    assert set(FIELDS) == used
