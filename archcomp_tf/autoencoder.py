@@ -290,7 +290,7 @@ def fit_accuracy_head(
     records: Sequence[Record],
     *,
     seed: int,
-    epochs: int = 300,
+    num_steps: int = 600,
     learning_rate: float = 3e-3,
 ) -> None:
     """Trains the accuracy ensemble alone, on the embedding as it is.
@@ -298,9 +298,9 @@ def fit_accuracy_head(
     Args:
       autoencoder: its accuracy head is trained in place.
       records: labelled members; failed ones are left out.
-      seed: of batches, noise and bootstraps.
-      epochs: passes over the records.
-      learning_rate: peak of Adam; decays to zero by a half cosine.
+      seed: of batches and bootstraps.
+      num_steps: of AdamW, on batches of 32 records.
+      learning_rate: peak; decays to zero by a half cosine.
 
     Raises:
       ValueError: there are too few labels to fit on.
@@ -309,20 +309,26 @@ def fit_accuracy_head(
     check_num_labels(len(labelled))
     keras.utils.set_random_seed(seed)
     head = autoencoder.accuracy_head
-    steps = epochs * math.ceil(len(labelled) / _ACCURACY_BATCH_SIZE)
     optimizer = keras.optimizers.AdamW(
-        keras.optimizers.schedules.CosineDecay(learning_rate, steps),
+        keras.optimizers.schedules.CosineDecay(learning_rate, num_steps),
         weight_decay=1e-2,
     )
     head.compile(optimizer, loss=_masked_cross_entropy)
     optimizer.build(head.trainable_variables)
     z = autoencoder.encode([record.architecture for record in labelled])
     log_params = autoencoder.params_head(z, training=False)
+    log_params = keras.ops.convert_to_numpy(log_params)
+    targets = _accuracy_targets(autoencoder, labelled, len(labelled), seed)
+    # One epoch over many copies: epochs of a step or two are all overhead.
+    passes = math.ceil(num_steps * _ACCURACY_BATCH_SIZE / len(labelled))
+    order = np.concatenate(
+        [np.random.permutation(len(labelled)) for _ in range(passes)]
+    )[: num_steps * _ACCURACY_BATCH_SIZE]
     head.fit(
-        [z, keras.ops.convert_to_numpy(log_params)],
-        _accuracy_targets(autoencoder, labelled, len(labelled), seed),
+        [z[order], log_params[order]],
+        targets[order],
         batch_size=_ACCURACY_BATCH_SIZE,
-        epochs=epochs,
+        shuffle=False,
         verbose=0,
     )
 

@@ -270,6 +270,7 @@ def search(
     rng = np.random.default_rng(seed)
     ledger.label(initial_samples(space, num_initial, seed))
     if autoencoder is None:
+        keras.utils.set_random_seed(seed)
         autoencoder = ArchitectureAutoencoder(space)
         mix = unlabelled_mix(space, [teacher] if teacher else [], 4096, rng)
         fit_autoencoder(
@@ -283,7 +284,10 @@ def search(
         )
     descent = Descent(autoencoder, type(objective))
     predictions, traces = {}, []
+    # Each fit starts anew: one that goes on learns the first labels by heart.
+    untrained = autoencoder.accuracy_head.get_weights()
     while len(ledger.records) < num_labels:
+        autoencoder.accuracy_head.set_weights(untrained)
         fit_accuracy_head(
             autoencoder, ledger.records, seed=seed + len(ledger.records)
         )

@@ -56,12 +56,13 @@ def default_config() -> ml_collections.ConfigDict:
     # Replaced as a whole by a config, since each objective has its own fields.
     config.objective = objective_config("LogParams", weight=0.05)
 
-    # How many networks are trained and how; the teacher is distilled from
-    # where `distil` is set.
+    # How many networks are trained, in how many processes, and how; all
+    # students are distilled from the teacher where `distil` is set.
     config.labels = ml_collections.ConfigDict()
     config.labels.num_labels = 48
     config.labels.num_initial = 24
     config.labels.labels_a_round = 8
+    config.labels.num_workers = 1
     config.labels.distil = True
     config.labels.recipe = recipe_config()
 

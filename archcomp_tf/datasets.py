@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import zipfile
 
 import numpy as np
 import sklearn.model_selection
@@ -19,6 +20,9 @@ import sklearn.model_selection
 from archcomp_tf.layer import Shape
 
 _NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
+# What `np.load` raises for a file that is not an .npz, whole and plain.
+_UNREADABLE = (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile)
+_READ_BATCH = 1024
 
 
 class DataError(ValueError):
@@ -99,9 +103,9 @@ def load(
     else:
         arrays, num_classes = _read_tfds(name, data_dir)
     x_train, y_train, x_test, y_test = arrays
-    if num_classes is None:
-        num_classes = int(np.max(y_train, initial=0)) + 1
     train = _checked_split(name, "train", x_train, y_train, num_classes)
+    if num_classes is None:
+        num_classes = int(train.labels.max()) + 1
     test = _checked_split(name, "test", x_test, y_test, num_classes)
     if train.images.shape[1:] != test.images.shape[1:]:
         raise DataError(
@@ -125,9 +129,9 @@ def _read_npz(path: str) -> list[np.ndarray]:
                     f"{', '.join(file.keys()) or 'none'} found."
                 )
             return [file[key] for key in _NPZ_KEYS]
-    except (OSError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
+    except DataError:
+        raise
+    except _UNREADABLE as error:
         raise DataError(f"{path} is not a readable .npz file: {error}") from (
             error
         )
@@ -154,30 +158,38 @@ def _read_tfds(name: str, data_dir: str | None) -> tuple[list[np.ndarray], int]:
             "folder in which it is prepared, or give an .npz file with "
             f"{', '.join(_NPZ_KEYS)}."
         ) from error
-    missing = {"train", "test"} - set(builder.info.splits)
+    # A mocked builder knows of no splits before it is read.
+    splits = set(builder.info.splits)
+    missing = splits and {"train", "test"} - splits
     if missing or builder.info.supervised_keys != ("image", "label"):
         raise DataError(
             f"{name!r}: expected train and test splits of (image, label); got "
-            f"the splits {sorted(builder.info.splits)} of "
+            f"the splits {sorted(splits)} of "
             f"{builder.info.supervised_keys}."
         )
     arrays = []
     for split in ("train", "test"):
-        whole = builder.as_dataset(
-            split=split, batch_size=-1, as_supervised=True
+        batches = tfds.as_numpy(
+            builder.as_dataset(
+                split=split, batch_size=_READ_BATCH, as_supervised=True
+            )
         )
-        arrays.extend(tfds.as_numpy(whole))
+        arrays.extend(map(np.concatenate, zip(*batches, strict=True)))
     return arrays, builder.info.features["label"].num_classes
 
 
 def _checked_split(
-    name: str, split: str, images: np.ndarray, labels: np.ndarray, classes: int
+    name: str,
+    split: str,
+    images: np.ndarray,
+    labels: np.ndarray,
+    num_classes: int | None,
 ) -> Split:
     """The arrays as a `Split`, or a DataError that says what is wrong."""
     where = f"{name}, {split} split"
     if images.ndim == 3:
         images = images[..., None]
-    if images.ndim != 4 or not len(images):
+    if images.ndim != 4 or not images.size:
         raise DataError(
             f"{where}: expected images of shape [N, height, width(, channels)]"
             f"; got {list(images.shape)}."
@@ -194,10 +206,13 @@ def _checked_split(
             f"{where}: expected integer labels; got {labels.dtype}."
         )
     low, high = labels.min(), labels.max()
-    if low < 0 or high >= classes:
+    if low < 0 or (num_classes is not None and high >= num_classes):
+        expected = (
+            f"from 0 to {num_classes - 1}" if num_classes else "from 0 on"
+        )
         raise DataError(
-            f"{where}: expected labels from 0 to {classes - 1}; got labels "
-            f"from {low} to {high}."
+            f"{where}: expected labels {expected}; got labels from {low} to "
+            f"{high}."
         )
     if images.dtype == np.uint8:
         images = images.astype(np.float32) / 255

@@ -47,7 +47,7 @@ class Encoding:
         present = {kind for slot in space.slots for kind in slot.all_kinds}
         self._kinds = tuple(kind for kind in KINDS if kind in present)
         widths = {"kind": len(self._kinds)} | {
-            field: max(len(slot.choices(field)) for slot in space.slots)
+            field: max(1, *(len(slot.choices(field)) for slot in space.slots))
             for field in FIELDS
         }
         ends = np.cumsum(list(widths.values()))
@@ -92,7 +92,7 @@ class Encoding:
         Returns:
           N members of the space.
         """
-        logits = np.where(self.mask, logits, -np.inf)
+        logits = np.where(self.mask, np.nan_to_num(logits), -np.inf)
         best = {
             name: np.argmax(logits[:, :, group], axis=-1)
             for name, group in self.groups.items()

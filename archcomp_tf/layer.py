@@ -233,7 +233,7 @@ class Layer:
         for field in dataclasses.fields(self)[1:]:
             value = getattr(self, field.name)
             if field.name in KINDS[self.kind].fields:
-                if not isinstance(value, int) or value < 1:
+                if type(value) is not int or value < 1:
                     raise ValueError(
                         f"A {self.kind} layer needs a positive integer "
                         f"{field.name}; got {value!r}."

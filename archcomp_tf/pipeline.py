@@ -37,11 +37,11 @@ from archcomp_tf.config import ConfigError, default_config, make_objective
 from archcomp_tf.corpus import OK, Corpus
 from archcomp_tf.export import export_saved_model
 from archcomp_tf.importer import from_keras
-from archcomp_tf.labeling import Labeler
+from archcomp_tf.labeling import Labeler, Task
 from archcomp_tf.objective import Objective
 from archcomp_tf.report import results_text, write_scalars
 from archcomp_tf.search_space import SearchSpace
-from archcomp_tf.training import Recipe, accuracy, logits, train
+from archcomp_tf.training import Recipe, accuracy, teacher_logits, train
 from archcomp_tf.tuning import RecipeTuner
 from archcomp_tf.workdir import WorkingDirectory
 
@@ -159,9 +159,16 @@ class Pipeline:
 
     def run(self) -> CompressionResult:
         """Runs every stage that is not done."""
-        for name in STAGES:
-            getattr(self, name)()
+        with contextlib.closing(self):
+            for name in STAGES:
+                getattr(self, name)()
         return self.result()
+
+    def close(self) -> None:
+        """Ends the labelling processes, if there are any."""
+        if "_labeler" in self.__dict__:
+            self._labeler.close()
+            del self._labeler
 
     def result(self) -> CompressionResult:
         """What a finished run gave.
@@ -189,7 +196,8 @@ class Pipeline:
             with self._workdir.replacing("teacher/model.keras") as path:
                 model.save(path)
             with self._workdir.replacing("teacher/logits.npy") as path:
-                np.save(path, logits(model, self._dataset.train.images))
+                images = self._dataset.train.images
+                np.save(path, teacher_logits(model, images))
             record |= self._described(architecture)
             record["num_params"] = model.count_params()
             record["validation_accuracy"] = accuracy(
@@ -454,13 +462,17 @@ class Pipeline:
 
     @functools.cached_property
     def _labeler(self) -> Labeler:
-        return Labeler(
+        task = Task(
             self._dataset,
             Recipe(**self._config.labels.recipe),
+            self._seed,
+            self._teacher_logits,
+        )
+        return Labeler(
+            task,
             self._corpus,
-            seed=self._seed,
-            directory=self._path("corpus/trials"),
-            teacher_logits=self._teacher_logits,
+            directory=self._path("corpus"),
+            num_workers=self._config.labels.num_workers,
         )
 
     def _count_params(self, architecture: Architecture) -> int:

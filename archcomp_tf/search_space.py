@@ -61,9 +61,14 @@ class Slot:
     optional: bool = False
 
     def __post_init__(self):
-        object.__setattr__(self, "kinds", tuple(self.kinds))
+        object.__setattr__(self, "kinds", tuple(dict.fromkeys(self.kinds)))
         for name in FIELDS.values():
-            values = tuple(sorted({int(v) for v in getattr(self, name)}))
+            given = tuple(getattr(self, name))
+            if any(v != int(v) for v in given):
+                raise ValueError(
+                    f"Expected whole numbers as {name}; got {given}."
+                )
+            values = tuple(sorted({int(v) for v in given}))
             object.__setattr__(self, name, values)
         if not self.kinds:
             raise ValueError("A slot needs at least one kind of layer.")
@@ -80,7 +85,7 @@ class Slot:
                         f"A slot with {kind} needs at least one choice of "
                         f"{FIELDS[field]}."
                     )
-                Layer(kind, **self._lowest(kind))  # refuses bad values
+            Layer(kind, **self._lowest(kind))  # refuses bad values
         if len({KINDS[kind].stage for kind in self.kinds}) > 1:
             raise ValueError(
                 "A slot's kinds must all take feature maps, or all vectors; "
@@ -148,7 +153,7 @@ class SearchSpace:
         object.__setattr__(self, "input_shape", tuple(self.input_shape))
         if not self.slots:
             raise ValueError("Empty search space: it has no slots.")
-        # Any member: where one builds all do, kinds of a slot being alike.
+        # One member stands for all: the kinds of a slot take the same input.
         Architecture(
             tuple(
                 Layer(s.kinds[0], **s._lowest(s.kinds[0])) for s in self.slots
@@ -174,7 +179,7 @@ class SearchSpace:
         num_widths: int = 16,
         min_width: float = 1 / 16,
     ) -> SearchSpace:
-        """A space of networks smaller than the teacher, itself included.
+        """A space of narrower and cheaper networks, the teacher included.
 
         One slot a layer of the teacher: make it narrower, its window smaller,
         swap it for a cheaper kind or, where it does not change the size of
@@ -187,7 +192,7 @@ class SearchSpace:
           num_widths: at most so many widths a slot.
           min_width: the smallest width, as a share of the teacher's.
         """
-        shares = np.geomspace(min_width, 1.0, num_widths)
+        shares = np.geomspace(1.0, min_width, num_widths)
         slots = []
         for layer in teacher.compact.layers:
             fields = KINDS[layer.kind].fields

@@ -1,5 +1,6 @@
 """Flags, seed, one call: what all binaries in this folder share."""
 
+import contextlib
 import os
 import sys
 
@@ -41,7 +42,8 @@ def _main(argv: list[str], method: str) -> int:
     tf.config.experimental.enable_op_determinism()
     try:
         stages = pipeline.Pipeline(_CONFIG.value, _WORKDIR.value)
-        getattr(stages, method)()
+        with contextlib.closing(stages):
+            getattr(stages, method)()
     except (ValueError, OSError, workdir.MissingStageError) as error:
         logging.debug("%s", error, exc_info=True)
         print(f"error: {error}", file=sys.stderr)

@@ -15,16 +15,13 @@ def get_config():
             "conv3x3-32 conv3x3-64 max_pool2x2/2 conv3x3-96 conv3x3-128 "
             "max_pool2x2/2 conv3x3-128"
         )
-        config.teacher.recipe = recipe_config(epochs=10, learning_rate=3e-3)
+        config.teacher.recipe = recipe_config(epochs=10, learning_rate=0.05)
         config.objective = objective_config("Budget", max_params=6_700)
-        config.labels.recipe = recipe_config(
-            epochs=10, batch_size=32, learning_rate=3e-2
-        )
+        config.labels.recipe = recipe_config(epochs=10)
         config.labels.num_labels = 40
         config.labels.num_initial = 20
         config.labels.labels_a_round = 10
-        config.student.recipe = recipe_config(
-            epochs=30, batch_size=32, learning_rate=3e-2
-        )
+        config.labels.num_workers = 2
+        config.student.recipe = recipe_config(epochs=30)
         config.student.num_tuning_trials = 5
     return config

@@ -89,7 +89,7 @@ def test_a_fingerprint_is_the_same_in_another_process():
         [sys.executable, "-c", code],
         env=os.environ
         | {"PYTHONHASHSEED": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
         check=True,
     ).stdout

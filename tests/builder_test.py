@@ -151,9 +151,7 @@ def test_the_same_seed_builds_the_same_weights():
     models = []
     for _ in range(2):
         keras.utils.set_random_seed(3)
-        models.append(
-            build(Architecture.parse(MAPS), INPUT_SHAPE, NUM_CLASSES)
-        )
+        models.append(build(Architecture.parse(MAPS), INPUT_SHAPE, NUM_CLASSES))
     pairs = zip(*(model.get_weights() for model in models), strict=True)
     assert all(np.array_equal(one, other) for one, other in pairs)
 

@@ -134,9 +134,7 @@ def test_parameters_are_those_that_keras_counts(space, seed):
 def test_parameters_of_mixed_networks_are_those_that_keras_counts(text):
     architecture = Architecture.parse(text)
     model = build(architecture, (9, 7, 3), 5)
-    assert (
-        cost.num_params(architecture, (9, 7, 3), 5) == model.count_params()
-    )
+    assert cost.num_params(architecture, (9, 7, 3), 5) == model.count_params()
 
 
 def _profiled_flops(model, input_shape) -> int:

@@ -115,9 +115,13 @@ def test_a_group_has_a_one_exactly_where_the_kind_uses_its_field(space, data):
     member = data.draw(strategies.members(space))
     (x,) = encoding.encode([member])
     for row, layer in zip(x, member.layers, strict=True):
-        sums = {name: row[group].sum() for name, group in encoding.groups.items()}
+        sums = {
+            name: row[group].sum() for name, group in encoding.groups.items()
+        }
         fields = KINDS[layer.kind].fields
-        assert sums == {"kind": 1} | {field: field in fields for field in FIELDS}
+        assert sums == {"kind": 1} | {
+            field: field in fields for field in FIELDS
+        }
 
 
 @given(strategies.spaces())
@@ -132,7 +136,9 @@ def test_the_groups_divide_the_columns(space):
 
 def test_the_layout_is_the_documented_one():
     encoding = Encoding(SPACE)
-    member = Architecture.parse("inverted_residual5x5-4x2 max_pool3x3/2 dense-20")
+    member = Architecture.parse(
+        "inverted_residual5x5-4x2 max_pool3x3/2 dense-20"
+    )
     (x,) = encoding.encode([member])
     # Kinds in the order of KINDS: conv, inverted_residual, max_pool, dense,
     # identity; three widths, two windows, one step, two expansions.

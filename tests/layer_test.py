@@ -113,7 +113,9 @@ def test_an_operation_knows_its_output_shape(name, input_shape, output_shape):
 
 
 def test_an_unknown_kind_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="'convolution'; expected one of conv,"):
+    with pytest.raises(
+        ValueError, match="'convolution'; expected one of conv,"
+    ):
         Layer("convolution", 8)
 
 

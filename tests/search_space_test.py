@@ -157,7 +157,7 @@ def test_a_space_is_as_long_as_its_slots_and_its_members(space):
         ("conv3x3-8", "Expected 3 layers, one a slot; got 1"),
         (
             "conv3x3-6 flatten dense-2",
-            r"Slot 0 cannot hold conv3x3-6: filters 6 is not one of \(2, 4, 8\)",
+            r"Slot 0 cannot hold conv3x3-6: filters 6 .* one of \(2, 4, 8\)",
         ),
         ("conv5x5-8 flatten dense-2", "Slot 0 .*: kernel_size 5 is not one of"),
         ("conv3x3-8/3 flatten dense-2", "Slot 0 .*: strides 3 is not one of"),
@@ -214,9 +214,7 @@ def test_around_is_never_wider_than_the_teacher(space, seed, num_widths):
             assert min(slot.filters) == max(1, round(layer.filters / 16))
             assert len(slot.filters) <= num_widths
     for _ in range(MEMBERS_PER_SPACE):
-        pairs = zip(
-            around.sample(rng).layers, teacher.layers, strict=True
-        )
+        pairs = zip(around.sample(rng).layers, teacher.layers, strict=True)
         assert all(own.filters <= layer.filters for own, layer in pairs)
 
 
@@ -227,9 +225,7 @@ def test_around_keeps_every_step_that_shrinks_the_feature_maps(space, seed):
     assume(teacher.layers)
     around = SearchSpace.around(teacher, space.input_shape, space.num_classes)
     for _ in range(MEMBERS_PER_SPACE):
-        pairs = zip(
-            around.sample(rng).layers, teacher.layers, strict=True
-        )
+        pairs = zip(around.sample(rng).layers, teacher.layers, strict=True)
         assert all(own.strides == layer.strides for own, layer in pairs)
 
 
@@ -294,7 +290,11 @@ def test_a_kind_that_is_named_twice_counts_once():
             "max_pool needs at least one choice of strides",
         ),
         (
-            {"kinds": ("inverted_residual",), "filters": (8,), "expansions": ()},
+            {
+                "kinds": ("inverted_residual",),
+                "filters": (8,),
+                "expansions": (),
+            },
             "needs at least one choice of expansions",
         ),
         (

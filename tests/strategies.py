@@ -57,7 +57,10 @@ def slots(draw, stage: int) -> Slot:
     """Slots for layers of one stage."""
     kinds = draw(
         st.lists(
-            st.sampled_from(_kinds_of(stage)), min_size=1, max_size=4, unique=True
+            st.sampled_from(_kinds_of(stage)),
+            min_size=1,
+            max_size=4,
+            unique=True,
         )
     )
     # A field that none of the kinds uses keeps the default of `Slot`.

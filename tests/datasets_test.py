@@ -1,0 +1,429 @@
+"""Tests of `archcomp_tf.datasets` and `archcomp_tf.digits`."""
+
+import os
+import pathlib
+
+import numpy as np
+import pytest
+import sklearn.datasets
+import tensorflow_datasets as tfds
+
+from archcomp_tf import datasets
+from archcomp_tf.datasets import DataError
+
+NUM_TRAIN, NUM_TEST, NUM_CLASSES = 40, 12, 4
+
+
+def _arrays() -> dict[str, np.ndarray]:
+    """Colour images of 6x5 pixels; those of the training set all differ."""
+    rng = np.random.default_rng(0)
+    x_train = rng.integers(0, 256, (NUM_TRAIN, 6, 5, 3), dtype=np.uint8)
+    x_train[:, 0, 0, 0] = np.arange(NUM_TRAIN)
+    return {
+        "x_train": x_train,
+        "y_train": np.arange(NUM_TRAIN) % NUM_CLASSES,
+        "x_test": rng.integers(0, 256, (NUM_TEST, 6, 5, 3), dtype=np.uint8),
+        "y_test": np.arange(NUM_TEST) % NUM_CLASSES,
+    }
+
+
+def _write(folder: pathlib.Path, **changes) -> str:
+    """Writes an .npz file with some arrays changed, or left out where None."""
+    arrays = {
+        key: value
+        for key, value in (_arrays() | changes).items()
+        if value is not None
+    }
+    np.savez(folder / "data.npz", **arrays)
+    return str(folder / "data.npz")
+
+
+def _ids(split: datasets.Split) -> list[int]:
+    """The numbers that `_arrays` gave the training images."""
+    return np.round(255 * split.images[:, 0, 0, 0]).astype(int).tolist()
+
+
+def test_uint8_images_become_floats_from_0_to_1(tmp_path):
+    arrays = _arrays()
+    dataset = datasets.load(_write(tmp_path))
+    np.testing.assert_allclose(
+        dataset.test.images, arrays["x_test"] / 255, atol=1e-7
+    )
+    np.testing.assert_array_equal(dataset.test.labels, arrays["y_test"])
+    for split in (dataset.train, dataset.validation, dataset.test):
+        assert split.images.dtype == np.float32
+        assert split.labels.dtype == np.int32
+        assert len(split) == len(split.images) == len(split.labels)
+    assert dataset.name == str(tmp_path / "data.npz")
+    assert dataset.num_classes == NUM_CLASSES
+    assert dataset.input_shape == (6, 5, 3)
+
+
+def test_float_images_are_kept_as_they_are(tmp_path):
+    arrays = _arrays()
+    path = _write(
+        tmp_path, x_train=arrays["x_train"] / 255, x_test=arrays["x_test"] / 255
+    )
+    dataset = datasets.load(path)
+    assert dataset.test.images.dtype == np.float32
+    np.testing.assert_array_equal(
+        dataset.test.images, (arrays["x_test"] / 255).astype(np.float32)
+    )
+
+
+def test_grey_images_get_a_channel(tmp_path):
+    arrays = _arrays()
+    path = _write(
+        tmp_path,
+        x_train=arrays["x_train"][..., 0],
+        x_test=arrays["x_test"][..., 0],
+    )
+    dataset = datasets.load(path)
+    assert dataset.input_shape == (6, 5, 1)
+    np.testing.assert_allclose(
+        dataset.test.images, arrays["x_test"][..., :1] / 255, atol=1e-7
+    )
+
+
+def test_labels_in_a_column_are_read_as_a_row(tmp_path):
+    column = np.arange(NUM_TRAIN)[:, None] % NUM_CLASSES
+    dataset = datasets.load(_write(tmp_path, y_train=column))
+    assert dataset.train.labels.ndim == 1
+
+
+def test_validation_is_cut_from_the_training_images(tmp_path):
+    dataset = datasets.load(_write(tmp_path), validation_fraction=0.3)
+    ids = _ids(dataset.train) + _ids(dataset.validation)
+    assert sorted(ids) == list(range(NUM_TRAIN))
+    assert len(dataset.validation) == 12
+    for split in (dataset.train, dataset.validation):
+        labels = np.array(_ids(split)) % NUM_CLASSES
+        np.testing.assert_array_equal(split.labels, labels)
+
+
+def test_the_cut_is_by_class(tmp_path):
+    # 8, 12 and 20 images of three classes, a quarter of each.
+    labels = np.repeat([0, 1, 2], [8, 12, 20])
+    path = _write(tmp_path, y_train=labels, y_test=labels[:NUM_TEST])
+    dataset = datasets.load(path, validation_fraction=0.25)
+    np.testing.assert_array_equal(
+        np.bincount(dataset.validation.labels), [2, 3, 5]
+    )
+    np.testing.assert_array_equal(np.bincount(dataset.train.labels), [6, 9, 15])
+
+
+def test_the_seed_decides_the_cut_and_not_the_test_split(tmp_path):
+    path = _write(tmp_path)
+    one, same, other = (datasets.load(path, seed=seed) for seed in (1, 1, 2))
+    assert _ids(one.validation) == _ids(same.validation)
+    assert _ids(one.train) == _ids(same.train)
+    assert set(_ids(one.validation)) != set(_ids(other.validation))
+    np.testing.assert_array_equal(one.test.images, other.test.images)
+    np.testing.assert_array_equal(one.test.labels, other.test.labels)
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 0, 1, 1.5, float("nan")])
+def test_a_fraction_that_leaves_a_split_empty_is_refused(tmp_path, fraction):
+    with pytest.raises(DataError, match=f"between 0 and 1; got {fraction}"):
+        datasets.load(_write(tmp_path), validation_fraction=fraction)
+
+
+def _with(key: str, index, value, dtype=None) -> dict[str, np.ndarray]:
+    array = _arrays()[key].astype(dtype or _arrays()[key].dtype)
+    array[index] = value
+    return {key: array}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"y_test": None},
+            "expected the keys x_train, y_train, x_test, y_test; y_test "
+            "missing, x_train, y_train, x_test found",
+        ),
+        (
+            {"x_train": np.zeros((NUM_TRAIN, 30), np.uint8)},
+            r"train split: expected images of shape .*; got \[40, 30\]",
+        ),
+        (
+            {"x_test": np.zeros((NUM_TEST, 2, 6, 5, 3), np.uint8)},
+            r"test split: expected images of shape .*; got \[12, 2, 6, 5, 3\]",
+        ),
+        (
+            {
+                "x_test": np.zeros((0, 6, 5, 3), np.uint8),
+                "y_test": np.arange(0),
+            },
+            r"test split: expected images of shape .*; got \[0, 6, 5, 3\]",
+        ),
+        (
+            {"x_train": np.zeros((NUM_TRAIN, 0, 0, 3), np.float32)},
+            r"train split: expected images of shape .*; got \[40, 0, 0, 3\]",
+        ),
+        (
+            {"x_test": np.zeros((NUM_TEST, 4, 4, 3), np.uint8)},
+            r"training images are \(6, 5, 3\) but test images \(4, 4, 3\)",
+        ),
+        (
+            {"y_train": np.arange(39) % 4},
+            r"train split: expected labels of shape \[40\].*; got \[39\]",
+        ),
+        (
+            {"y_test": np.eye(4, dtype=int)[np.arange(12) % 4]},
+            r"test split: expected labels of shape \[12\].*; got \[12, 4\]",
+        ),
+        (
+            _with("y_train", 0, 0, np.float64),
+            "train split: expected integer labels; got float64",
+        ),
+        (
+            _with("y_train", 0, np.nan, np.float32),
+            "train split: expected integer labels; got float32",
+        ),
+        (
+            _with("y_train", 0, "1", "<U1"),
+            "train split: expected integer labels; got <U1",
+        ),
+        (
+            _with("y_train", 0, -1),
+            "train split: expected labels from 0 to 3; got labels from -1 to 3",
+        ),
+        (
+            _with("y_test", 0, 4),
+            "test split: expected labels from 0 to 3; got labels from 0 to 4",
+        ),
+        (
+            _with("x_train", (3, 0, 0, 0), np.nan, np.float32),
+            r"train split: expected .* values in \[0, 1\]; got values from nan",
+        ),
+        (
+            {"x_test": np.linspace(0, 255, 12 * 90).reshape(12, 6, 5, 3)},
+            r"test split: expected .* in \[0, 1\]; got values from 0.0 to 255",
+        ),
+        (
+            {"x_train": _arrays()["x_train"].astype(np.int64)},
+            "train split: expected uint8 or float images; got int64",
+        ),
+        (
+            {"x_train": np.array([None] * NUM_TRAIN)},
+            "not a readable .npz file: Object arrays",
+        ),
+        (
+            {"y_train": np.array([3] + [0] * (NUM_TRAIN - 1))},
+            "40 training images cannot be cut .* by class",
+        ),
+    ],
+)
+def test_a_bad_array_is_refused_with_what_was_expected_and_what_came(
+    tmp_path, changes, message
+):
+    path = _write(tmp_path, **changes)
+    with pytest.raises(DataError, match=message) as error:
+        datasets.load(path)
+    assert path in str(error.value)
+
+
+def _overwritten(path: str) -> bytes:
+    """The bytes of an .npz file, some of them wrong."""
+    content = bytearray(pathlib.Path(path).read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 4] = bytes(255 - b for b in content[middle:][:4])
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: b"x_train, y_train\n" * 10,
+        lambda path: b"",
+        lambda path: pathlib.Path(path).read_bytes()[:1000],
+        lambda path: _overwritten(path),
+    ],
+    ids=["text", "empty", "cut short", "overwritten"],
+)
+def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path, spoil):
+    path = _write(tmp_path)
+    pathlib.Path(path).write_bytes(spoil(path))
+    with pytest.raises(DataError, match="not a readable .npz file") as error:
+        datasets.load(path)
+    assert path in str(error.value)
+
+
+def test_a_single_array_under_the_name_of_a_file_of_arrays_is_refused(tmp_path):
+    path = tmp_path / "data.npz"
+    with path.open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(DataError, match="not a readable .npz file"):
+        datasets.load(str(path))
+
+
+def test_a_path_without_a_file_is_refused(tmp_path):
+    with pytest.raises(DataError, match="There is no file .*none.npz"):
+        datasets.load(str(tmp_path / "none.npz"))
+    (tmp_path / "folder.npz").mkdir()
+    with pytest.raises(DataError, match="There is no file .*folder.npz"):
+        datasets.load(str(tmp_path / "folder.npz"))
+
+
+@pytest.mark.parametrize("name", ["cifra10", "no such name", "cifar10/wrong"])
+def test_an_unknown_name_is_refused_with_what_is_known(tmp_path, name):
+    with pytest.raises(
+        DataError, match=f"'{name}': expected 'digits', the path"
+    ):
+        datasets.load(name, data_dir=str(tmp_path))
+
+
+def test_a_data_set_that_cannot_be_fetched_says_what_to_do(
+    tmp_path, monkeypatch
+):
+    def no_network(self, **kwargs):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(
+        tfds.core.DatasetBuilder, "download_and_prepare", no_network
+    )
+    with pytest.raises(DataError, match="no route to host") as error:
+        datasets.load("mnist", data_dir=str(tmp_path))
+    for part in ("'mnist'", str(tmp_path), "TFDS_DATA_DIR", "an .npz file"):
+        assert part in str(error.value)
+
+
+@pytest.fixture(scope="module")
+def digits_dir(tmp_path_factory) -> str:
+    return str(tmp_path_factory.mktemp("tfds"))
+
+
+def test_digits_are_those_of_scikit_learn(digits_dir):
+    dataset = datasets.load("digits", data_dir=digits_dir)
+    assert len(dataset.train) + len(dataset.validation) == 1297
+    assert len(dataset.test) == 500
+    assert (dataset.num_classes, dataset.input_shape) == (10, (8, 8, 1))
+
+    bunch = sklearn.datasets.load_digits()
+    expected = np.round(bunch.images * (255 / 16)).reshape(-1, 64)
+    expected = np.column_stack([bunch.target, expected])
+    splits = (dataset.train, dataset.validation, dataset.test)
+    loaded = np.concatenate(
+        [
+            np.column_stack(
+                [split.labels, np.round(255 * split.images.reshape(-1, 64))]
+            )
+            for split in splits
+        ]
+    )
+    # Every image once, with its label, in whatever order.
+    assert sorted(map(tuple, loaded)) == sorted(map(tuple, expected))
+
+
+def test_each_digit_has_its_share_of_the_test_split(digits_dir):
+    labels = datasets.load("digits", data_dir=digits_dir).test.labels
+    share = np.bincount(sklearn.datasets.load_digits().target) * (500 / 1797)
+    assert np.all(np.abs(np.bincount(labels) - share) < 1)
+
+
+def test_the_test_split_of_digits_is_the_same_for_every_seed(digits_dir):
+    one = datasets.load("digits", data_dir=digits_dir, seed=1)
+    other = datasets.load("digits", data_dir=digits_dir, seed=2)
+    np.testing.assert_array_equal(one.test.images, other.test.images)
+    assert not np.array_equal(one.validation.images, other.validation.images)
+
+
+@pytest.mark.parametrize(
+    ("name", "num_examples", "num_classes"),
+    [("cifar100", 2000, 100), ("svhn_cropped", 200, 10)],
+)
+def test_a_mocked_tfds_name_gives_its_three_splits(
+    name, num_examples, num_classes
+):
+    with tfds.testing.mock_data(num_examples=num_examples):
+        dataset = datasets.load(name, validation_fraction=0.25)
+    assert (dataset.num_classes, dataset.input_shape) == (
+        num_classes,
+        (32, 32, 3),
+    )
+    assert len(dataset.train) == 0.75 * num_examples
+    assert len(dataset.validation) == 0.25 * num_examples
+    assert len(dataset.test) == num_examples
+
+
+def _write_metadata(name: str, data_dir: pathlib.Path, **splits: int) -> None:
+    """Writes what TFDS records of a prepared data set, without its images."""
+    builder = tfds.builder(name, data_dir=data_dir)
+    infos = [
+        tfds.core.SplitInfo(
+            name=split,
+            shard_lengths=[num_examples],
+            num_bytes=1,
+            filename_template=tfds.core.ShardedFileTemplate(
+                data_dir=builder.data_dir,
+                dataset_name=name,
+                split=split,
+                filetype_suffix="tfrecord",
+            ),
+        )
+        for split, num_examples in splits.items()
+    ]
+    builder.info.set_splits(tfds.core.splits.SplitDict(infos))
+    pathlib.Path(builder.data_dir).mkdir(parents=True)
+    builder.info.write_to_directory(builder.data_dir)
+
+
+@pytest.mark.parametrize(
+    ("name", "num_examples", "splits"),
+    [
+        ("cifar100", 2000, {"train": 2000, "test": 2000}),
+        ("svhn_cropped", 200, {"train": 200, "test": 200, "extra": 900}),
+    ],
+)
+def test_of_a_prepared_tfds_name_only_train_and_test_are_read(
+    tmp_path, name, num_examples, splits
+):
+    _write_metadata(name, tmp_path, **splits)
+    with tfds.testing.mock_data(num_examples=num_examples, data_dir=tmp_path):
+        dataset = datasets.load(name)
+    assert len(dataset.train) + len(dataset.validation) == splits["train"]
+    assert len(dataset.test) == splits["test"]
+
+
+@pytest.mark.parametrize(
+    ("name", "splits", "message"),
+    [
+        ("cifar10", {"train": 50}, r"got the splits \['train'\]"),
+        (
+            "imdb_reviews",
+            {"train": 50, "test": 50},
+            r"expected .* of \(image, label\); got .* of \('text', 'label'\)",
+        ),
+    ],
+)
+def test_a_tfds_name_of_another_form_is_refused(
+    tmp_path, name, splits, message
+):
+    _write_metadata(name, tmp_path, **splits)
+    with (
+        tfds.testing.mock_data(num_examples=50, data_dir=tmp_path),
+        pytest.raises(DataError, match=message),
+    ):
+        datasets.load(name)
+
+
+def _is_prepared(name: str) -> bool:
+    folder = os.environ.get("TFDS_DATA_DIR")
+    return bool(folder) and (pathlib.Path(folder) / name).is_dir()
+
+
+@pytest.mark.skipif(
+    not _is_prepared("fashion_mnist"),
+    reason="TFDS_DATA_DIR names no folder with a prepared fashion_mnist",
+)
+def test_prepared_fashion_mnist_is_read_without_a_network():
+    dataset = datasets.load("fashion_mnist")
+    assert (dataset.num_classes, dataset.input_shape) == (10, (28, 28, 1))
+    # Each class has 6,000 training and 1,000 test images.
+    for split, each in (
+        (dataset.train, 4800),
+        (dataset.validation, 1200),
+        (dataset.test, 1000),
+    ):
+        np.testing.assert_array_equal(np.bincount(split.labels), [each] * 10)

@@ -1,0 +1,86 @@
+"""Tests of `archcomp_tf.progress`."""
+
+import logging
+import types
+
+import pytest
+
+from archcomp_tf import progress
+from archcomp_tf.progress import Progress
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands still until `clock.now` is moved."""
+    clock = types.SimpleNamespace(now=1000.0)
+    clock.monotonic = lambda: clock.now
+    monkeypatch.setattr(progress, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def advance(clock, caplog):
+    """Steps of some seconds each; gives the lines logged meanwhile."""
+    caplog.set_level(logging.INFO, logger="absl")
+
+    def advance(reported, num, seconds, **options):
+        before = len(caplog.messages)
+        for _ in range(num):
+            clock.now += seconds
+            reported.advance(**options)
+        return caplog.messages[before:]
+
+    return advance
+
+
+def test_a_line_says_stage_steps_last_result_and_time_to_go(advance):
+    labels = Progress("labelling", 8)
+    last = advance(labels, 3, 10, result="91.2%")[-1]
+    # 30 s for 3 steps, so 50 s for the 5 that are left.
+    assert last == "labelling 3/8: 91.2%, 50 s to go"
+
+
+def test_a_line_without_a_result_says_the_time_alone(advance):
+    assert advance(Progress("labelling", 2), 1, 10) == [
+        "labelling 1/2: 10 s to go"
+    ]
+
+
+def test_the_last_line_says_how_long_it_took(advance):
+    last = advance(Progress("labelling", 4), 4, 10, result="91.2%")[-1]
+    assert last == "labelling 4/4: 91.2%, took 40 s"
+
+
+def test_the_time_to_go_supposes_that_steps_stay_as_long_as_so_far(advance):
+    labels = Progress("labelling", 10)
+    advance(labels, 1, 30)
+    # 40 s for 2 steps: the third to tenth take 20 s each.
+    assert advance(labels, 1, 10) == ["labelling 2/10: 160 s to go"]
+
+
+def test_several_steps_count_at_once(advance):
+    labels = Progress("labelling", 8)
+    assert advance(labels, 1, 30, steps=6) == ["labelling 6/8: 10 s to go"]
+    assert advance(labels, 1, 10, steps=2) == ["labelling 8/8: took 40 s"]
+
+
+def test_slow_steps_give_a_line_each(advance):
+    assert len(advance(Progress("labelling", 20), 20, 3)) == 20
+
+
+@pytest.mark.parametrize("min_seconds", [0.5, 2.0, 5.0])
+def test_fast_steps_give_a_line_every_few_seconds(advance, min_seconds):
+    epochs = Progress("training", 1024, min_seconds)
+    # 1/64 s a step, 16 s in all; binary fractions add up exactly.
+    lines = advance(epochs, 1024, 1 / 64)
+    # The first step, each time that min_seconds passed, and the last step.
+    assert len(lines) == 1 + int(1023 / 64 / min_seconds) + 1
+    assert lines[0].startswith("training 1/1024: ")
+    assert lines[-1].startswith("training 1024/1024: ")
+
+
+def test_the_last_step_gives_a_line_right_behind_another(advance):
+    labels = Progress("labelling", 3)
+    assert len(advance(labels, 1, 0)) == 1
+    assert len(advance(labels, 1, 0)) == 0
+    assert advance(labels, 1, 0) == ["labelling 3/3: took 0 s"]

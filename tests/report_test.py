@@ -1,0 +1,126 @@
+"""Tests of `archcomp_tf.report`."""
+
+import copy
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing import event_accumulator
+
+from archcomp_tf import report
+
+
+def _network(num_params, num_flops, validation, test, **fields) -> dict:
+    return {
+        "architecture": f"conv3x3-{num_params}",
+        "num_params": num_params,
+        "num_flops": num_flops,
+        "validation_accuracy": validation,
+        "test_accuracy": test,
+    } | fields
+
+
+RESULTS = {
+    "dataset": "digits",
+    "seed": 3,
+    "seconds": {"teacher": 12.4, "search": 99.6},
+    "teacher": _network(1_000_000, 20_000_000, 0.975, 0.9625),
+    "student": _network(50_000, 1_250_000, 0.95, 0.93, compression_ratio=20.0),
+    "controls": {
+        "width_scaled": _network(40_000, 2_500_000, 0.9, 0.89),
+        "random_search": _network(8_000, 500_000, 0.8, 1.0),
+    },
+    "search": {"num_labels": 40, "num_rounds": 3},
+}
+
+
+def _changed(network: str, **fields) -> dict:
+    results = copy.deepcopy(RESULTS)
+    results[network] |= fields
+    return results
+
+
+def _cells(table: str) -> list[list[str]]:
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in table.splitlines()
+    ]
+
+
+def test_the_table_has_a_row_a_network_with_its_numbers():
+    header, rule, *rows = _cells(report.results_table(RESULTS))
+    assert header == [
+        "",
+        "parameters",
+        "smaller",
+        "MFLOPs",
+        "validation",
+        "test",
+    ]
+    assert all(set(cell) == {"-"} for cell in rule)
+    assert rows == [
+        ["teacher", "1,000,000", "1.0x", "20.00", "97.50%", "96.25%"],
+        ["**student**", "50,000", "20.0x", "1.25", "95.00%", "93.00%"],
+        [
+            "teacher scaled in width",
+            *("40,000", "25.0x", "2.50", "90.00%", "89.00%"),
+        ],
+        [
+            "best of random search",
+            *("8,000", "125.0x", "0.50", "80.00%", "100.00%"),
+        ],
+    ]
+
+
+def test_the_columns_of_the_table_line_up():
+    lines = report.results_table(RESULTS).splitlines()
+    bars = {
+        tuple(i for i, char in enumerate(line) if char == "|") for line in lines
+    }
+    assert len(bars) == 1
+    assert len(bars.pop()) == 7
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "change"),
+    [
+        (0.93, 0.9625, "3.25 points of test accuracy lost"),
+        (0.9625, 0.9625, "0.00 points of test accuracy lost"),
+        (0.975, 0.9625, "1.25 points of test accuracy gained"),
+    ],
+)
+def test_the_text_says_the_ratio_and_the_points_lost_or_gained(
+    student, teacher, change
+):
+    results = _changed("student", test_accuracy=student)
+    results["teacher"]["test_accuracy"] = teacher
+    text = report.results_text(results)
+    assert f"20.0 times smaller, {change}.\n" in text
+
+
+def test_the_text_says_what_was_run_for_how_long_and_what_came_out():
+    text = report.results_text(RESULTS)
+    assert text.startswith("# digits, seed 3\n")
+    assert report.results_table(RESULTS) in text
+    assert "Student: `conv3x3-50000`\n" in text
+    assert "Teacher: `conv3x3-1000000`\n" in text
+    assert "Labels: 40 in 3 rounds. Time: teacher 12 s, search 100 s.\n" in text
+    assert text.endswith("\n") and not text.endswith("\n\n")
+
+
+def test_scalars_are_read_back_with_their_names_steps_and_values(tmp_path):
+    scalars = {
+        "teacher/loss": [2.5, 0.5, -0.125],
+        "accuracy": (0.25,),
+        "of numpy": np.array([1.5, 3.0], "float32"),
+        "nothing": [],
+    }
+    folder = tmp_path / "tensorboard" / "teacher"
+    report.write_scalars(folder, scalars)
+    events = event_accumulator.EventAccumulator(str(folder)).Reload()
+    assert set(events.Tags()["tensors"]) == set(scalars) - {"nothing"}
+    for name in events.Tags()["tensors"]:
+        read = events.Tensors(name)
+        assert [event.step for event in read] == list(range(len(scalars[name])))
+        values = [tf.make_ndarray(event.tensor_proto).item() for event in read]
+        assert values == list(scalars[name])

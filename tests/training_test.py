@@ -1,0 +1,226 @@
+"""Tests of `archcomp_tf.training`."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from archcomp_tf import training
+from archcomp_tf.architecture import Architecture
+from archcomp_tf.builder import build
+from archcomp_tf.datasets import Dataset, Split
+from archcomp_tf.training import DivergedError, Recipe
+
+INPUT_SHAPE, NUM_CLASSES = (6, 6, 1), 4
+ARCHITECTURE = Architecture.parse("conv3x3-4 flatten")
+RECIPE = Recipe(epochs=10, batch_size=16)
+
+
+def _split(num: int, seed: int) -> Split:
+    """Class c is a bright quarter c: linearly separable."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(num) % NUM_CLASSES
+    images = rng.uniform(0, 0.3, (num, *INPUT_SHAPE))
+    for image, label in zip(images, labels, strict=True):
+        top, left = 3 * (label // 2), 3 * (label % 2)
+        image[top : top + 3, left : left + 3] += 0.7
+    return Split(images.astype(np.float32), labels.astype(np.int32))
+
+
+DATASET = Dataset(
+    "quarters", NUM_CLASSES, _split(64, 0), _split(32, 1), _split(32, 2)
+)
+
+
+class _Losses(keras.callbacks.Callback):
+    """Keeps the loss of every epoch."""
+
+    def __init__(self):
+        super().__init__()
+        self.values = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.values.append(logs["loss"])
+
+
+def _train(recipe=RECIPE, seed=0, dataset=DATASET, **options):
+    """A network, and what `train` gave back for it."""
+    keras.utils.set_random_seed(seed)
+    model = build(ARCHITECTURE, INPUT_SHAPE, NUM_CLASSES)
+    result = training.train(model, dataset, recipe, seed=seed, **options)
+    return model, result
+
+
+def _same_weights(one: keras.Model, other: keras.Model) -> bool:
+    pairs = zip(one.get_weights(), other.get_weights(), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
+
+
+# A teacher that takes every class for the next one, and is sure of it.
+NEXT_CLASS = (np.arange(NUM_CLASSES) + 1) % NUM_CLASSES
+TEACHER_LOGITS = (
+    8 * np.eye(NUM_CLASSES, dtype=np.float32)[NEXT_CLASS[DATASET.train.labels]]
+)
+
+
+def _agreement(model: keras.Model, labels: np.ndarray) -> float:
+    logits = training.logits(model, DATASET.validation.images)
+    return float(np.mean(np.argmax(logits, axis=-1) == labels))
+
+
+def test_training_lowers_the_loss_and_learns_separable_classes():
+    losses = _Losses()
+    model, result = _train(callbacks=[losses])
+    assert len(losses.values) == RECIPE.epochs
+    assert losses.values[-1] < losses.values[0] / 2
+    assert result.validation_accuracy > 0.9
+    assert result.validation_accuracy == training.accuracy(
+        model, DATASET.validation
+    )
+    assert result.seconds > 0
+
+
+def test_the_same_seed_gives_identical_weights_and_another_does_not():
+    one, _ = _train(seed=1)
+    same, _ = _train(seed=1)
+    assert _same_weights(one, same)
+
+    # Same initial weights: the seed of `train` orders the images.
+    keras.utils.set_random_seed(1)
+    other = build(ARCHITECTURE, INPUT_SHAPE, NUM_CLASSES)
+    training.train(other, DATASET, RECIPE, seed=2)
+    assert not _same_weights(one, other)
+
+
+def test_without_labels_a_student_learns_the_teachers_classes():
+    # Guards against a loss on the logits in place of their softmax, as in
+    # Keras' own LogitsDistillation by default: it learns next to nothing.
+    recipe = dataclasses.replace(RECIPE, label_weight=0.0)
+    model, result = _train(recipe, teacher_logits=TEACHER_LOGITS)
+    labels = DATASET.validation.labels
+    assert _agreement(model, NEXT_CLASS[labels]) > 0.9
+    assert result.validation_accuracy == _agreement(model, labels) < 0.1
+
+
+def test_a_teacher_changes_what_is_learnt_in_proportion_to_its_weight():
+    plain, _ = _train()
+    half, _ = _train(teacher_logits=TEACHER_LOGITS)
+    assert not _same_weights(plain, half)
+    recipe = dataclasses.replace(RECIPE, label_weight=1.0)
+    unheard, _ = _train(recipe, teacher_logits=TEACHER_LOGITS)
+    pairs = zip(plain.get_weights(), unheard.get_weights(), strict=True)
+    for one, other in pairs:
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+def test_distillation_trains_the_model_itself_in_place():
+    keras.utils.set_random_seed(0)
+    model = build(ARCHITECTURE, INPUT_SHAPE, NUM_CLASSES)
+    before = model.get_weights()
+    layers = list(model.layers)
+    training.train(
+        model,
+        DATASET,
+        dataclasses.replace(RECIPE, epochs=1),
+        seed=0,
+        teacher_logits=TEACHER_LOGITS,
+    )
+    assert model.layers == layers
+    changed = zip(before, model.get_weights(), strict=True)
+    assert all(np.any(one != other) for one, other in changed)
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+@pytest.mark.parametrize("num_bad", [1, 64])
+def test_a_loss_that_is_not_a_number_raises(epochs, num_bad):
+    images = DATASET.train.images.copy()
+    images[:num_bad] = np.nan
+    dataset = dataclasses.replace(
+        DATASET, train=Split(images, DATASET.train.labels)
+    )
+    recipe = dataclasses.replace(RECIPE, epochs=epochs)
+    # In the first epoch, at once: the rest would be wasted.
+    message = f"became nan in epoch 1 of {epochs}"
+    with pytest.raises(DivergedError, match=message):
+        _train(recipe, dataset=dataset)
+
+
+def test_an_early_stop_by_a_callback_is_no_divergence():
+    losses = _Losses()
+    stop = keras.callbacks.EarlyStopping("loss", min_delta=100, patience=1)
+    model, result = _train(callbacks=[stop, losses])
+    assert len(losses.values) < RECIPE.epochs
+    assert result.validation_accuracy == training.accuracy(
+        model, DATASET.validation
+    )
+
+
+class _Kill(keras.callbacks.Callback):
+    """Ends the process, as far as the training can tell."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 6:
+            raise KeyboardInterrupt
+
+
+def test_a_killed_training_goes_on_where_it_stopped(tmp_path):
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    with pytest.raises(KeyboardInterrupt):
+        _train(callbacks=[backup, _Kill()])
+    losses = _Losses()
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    _, result = _train(callbacks=[backup, losses])
+    assert len(losses.values) == RECIPE.epochs - 6
+    assert result.validation_accuracy > 0.9
+
+
+def test_accuracy_is_the_share_counted_by_hand():
+    # The logits are the means of three channels.
+    model = build(Architecture(()), (2, 2, 3), 3)
+    model.get_layer("classifier").set_weights([np.eye(3), np.zeros(3)])
+    brightest = np.array([0, 1, 2, 2, 1])
+    images = np.zeros((5, 2, 2, 3), np.float32)
+    for image, channel in zip(images, brightest, strict=True):
+        image[..., channel] = 1
+    labels = np.array([0, 1, 2, 0, 0], np.int32)
+    assert training.accuracy(model, Split(images, labels)) == 3 / 5
+
+
+def test_logits_are_the_models_outputs_in_order_over_several_batches():
+    model = build(Architecture(()), (1, 1, 1), 2)
+    model.get_layer("classifier").set_weights(
+        [np.array([[1, -2]]), np.zeros(2)]
+    )
+    values = np.linspace(0, 1, 1300, dtype=np.float32)
+    logits = training.logits(model, values.reshape(-1, 1, 1, 1))
+    np.testing.assert_allclose(
+        logits, np.stack([values, -2 * values], axis=-1), rtol=1e-6
+    )
+
+
+def test_a_teachers_logits_are_its_outputs_or_the_logs_of_its_softmax():
+    teacher = build(ARCHITECTURE, INPUT_SHAPE, NUM_CLASSES)
+    kernel, bias = teacher.get_layer("classifier").get_weights()
+    teacher.get_layer("classifier").set_weights([5 * kernel, bias])
+    images = DATASET.train.images
+    logits = training.logits(teacher, images)
+    np.testing.assert_array_equal(
+        training.teacher_logits(teacher, images), logits
+    )
+
+    softmax = keras.Sequential([teacher, keras.layers.Softmax()])
+    # Logits up to a constant, which no softmax sees.
+    expected = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    np.testing.assert_allclose(
+        training.teacher_logits(softmax, images), expected, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    "field", [field.name for field in dataclasses.fields(Recipe)]
+)
+def test_recipes_that_differ_in_any_field_have_different_names(field):
+    changed = dataclasses.replace(RECIPE, **{field: 7})
+    assert changed.name != RECIPE.name
+    assert dataclasses.replace(RECIPE).name == RECIPE.name

@@ -1,0 +1,235 @@
+"""Tests of `archcomp_tf.workdir`."""
+
+import copy
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from archcomp_tf.workdir import (
+    MissingStageError,
+    OtherConfigError,
+    WorkingDirectory,
+)
+
+CONFIG = {
+    "seed": 0,
+    "dataset": "digits",
+    "labels": {"num_labels": 40, "recipe": {"epochs": 10}},
+}
+
+
+def _changed(name: str, value) -> dict:
+    """CONFIG with the field of a dotted name set."""
+    config = copy.deepcopy(CONFIG)
+    *folders, field = name.split(".")
+    fields = config
+    for folder in folders:
+        fields = fields[folder]
+    fields[field] = value
+    return config
+
+
+def _files(folder: pathlib.Path) -> dict[str, str]:
+    """Path under the folder -> content, of every file."""
+    return {
+        str(path.relative_to(folder)): path.read_text()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def workdir(tmp_path) -> WorkingDirectory:
+    return WorkingDirectory(tmp_path / "runs" / "digits", CONFIG)
+
+
+def test_the_directory_is_made_and_says_what_is_run_in_it(workdir):
+    text = (workdir.path / "config.json").read_text()
+    assert json.loads(text) == CONFIG
+
+
+def test_the_same_config_finds_what_was_left(workdir):
+    workdir.finish_stage("teacher", {"num_params": 335_594})
+    before = _files(workdir.path)
+    again = WorkingDirectory(os.fspath(workdir.path), copy.deepcopy(CONFIG))
+    assert again.find_stage("teacher") == {"num_params": 335_594}
+    assert _files(workdir.path) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "was"),
+    [
+        ("seed", 1, "0"),
+        ("dataset", "cifar10", "'digits'"),
+        ("labels.num_labels", 48, "40"),
+        ("labels.recipe.epochs", 15, "10"),
+        ("labels.recipe.batch_size", 64, "None"),
+    ],
+)
+def test_another_config_is_refused_with_the_field_that_differs(
+    workdir, name, value, was
+):
+    before = _files(workdir.path)
+    with pytest.raises(OtherConfigError) as caught:
+        WorkingDirectory(workdir.path, _changed(name, value))
+    message = str(caught.value)
+    assert f"config.{name} was {was} and is {value!r}" in message
+    assert re.findall(r"config\.(\S+) was", message) == [name]
+    assert str(workdir.path) in message
+    assert _files(workdir.path) == before
+
+
+def test_every_field_that_differs_is_named(workdir):
+    config = _changed("labels.recipe.epochs", 15) | {"seed": 1}
+    del config["dataset"]
+    with pytest.raises(OtherConfigError) as caught:
+        WorkingDirectory(workdir.path, config)
+    names = re.findall(r"config\.(\S+) was", str(caught.value))
+    assert sorted(names) == ["dataset", "labels.recipe.epochs", "seed"]
+
+
+def test_a_field_that_replaces_others_is_named(workdir):
+    with pytest.raises(OtherConfigError, match=r"config\.labels was \{.*is 3"):
+        WorkingDirectory(workdir.path, CONFIG | {"labels": 3})
+
+
+def test_a_file_in_the_place_of_the_directory_is_an_oserror(tmp_path):
+    (tmp_path / "digits").write_text("")
+    with pytest.raises(OSError, match="digits"):
+        WorkingDirectory(tmp_path / "digits", CONFIG)
+
+
+def test_a_missing_stage_is_refused_with_what_to_run_for_it(workdir):
+    assert workdir.find_stage("teacher") is None
+    with pytest.raises(MissingStageError) as caught:
+        workdir.stage("teacher", "bin/train_teacher.py")
+    assert "run bin/train_teacher.py" in str(caught.value)
+    assert "teacher stage" in str(caught.value)
+    assert str(workdir.path) in str(caught.value)
+
+
+def test_a_stage_with_files_and_no_record_is_missing(workdir):
+    with workdir.replacing("teacher/model.keras") as path:
+        path.write_text("weights")
+    with pytest.raises(MissingStageError):
+        workdir.stage("teacher", "bin/train_teacher.py")
+
+
+def test_a_finished_stage_gives_back_its_record(workdir):
+    record = {"num_params": 7, "losses": [0.5, 0.25], "reason": None}
+    workdir.finish_stage("teacher", record)
+    assert workdir.stage("teacher", "bin/train_teacher.py") == record
+    assert workdir.find_stage("teacher") == record
+    assert workdir.find_stage("search") is None
+
+
+def test_a_file_takes_its_name_only_when_it_is_whole(workdir):
+    target = workdir.path / "teacher" / "model.keras"
+    for content in ("old", "new"):
+        before = target.read_text() if target.exists() else None
+        with workdir.replacing("teacher/model.keras") as path:
+            path.write_text(content)
+            assert (target.read_text() if target.exists() else None) == before
+            # What is written depends on the suffix and stays on one disk.
+            assert path.suffix == ".keras"
+            assert path.parent == target.parent
+        assert target.read_text() == content
+        assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_directory_is_replaced_as_a_whole(workdir):
+    target = workdir.path / "students" / "saved_model"
+    for files in ({"a": "1", "b": "2"}, {"b": "3"}):
+        with workdir.replacing("students/saved_model") as path:
+            (path / "variables").mkdir(parents=True)
+            for name, content in files.items():
+                (path / "variables" / name).write_text(content)
+        assert _files(target) == {
+            f"variables/{name}": content for name, content in files.items()
+        }
+        assert list(target.parent.iterdir()) == [target]
+
+
+def _write_file(path: pathlib.Path, content: str) -> None:
+    path.write_text(content)
+
+
+def _write_directory(path: pathlib.Path, content: str) -> None:
+    path.mkdir()
+    (path / "part").write_text(content)
+
+
+@pytest.mark.parametrize("write", [_write_file, _write_directory])
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt, SystemExit])
+def test_a_write_that_fails_leaves_the_old_content_alone(workdir, write, error):
+    with workdir.replacing("students/best") as path:
+        write(path, "old")
+    before = _files(workdir.path)
+    with pytest.raises(error):
+        with workdir.replacing("students/best") as path:
+            write(path, "half of the n")
+            raise error("the disk is full")
+    assert _files(workdir.path) == before
+    assert [path.name for path in (workdir.path / "students").iterdir()] == [
+        "best"
+    ]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        _write_file,
+        pytest.param(
+            _write_directory,
+            marks=pytest.mark.xfail(
+                strict=True, reason="the old directory is removed first"
+            ),
+        ),
+    ],
+)
+def test_a_write_that_writes_nothing_leaves_the_old_content(workdir, write):
+    with workdir.replacing("students/best") as path:
+        write(path, "old")
+    before = _files(workdir.path)
+    with pytest.raises(FileNotFoundError):
+        with workdir.replacing("students/best"):
+            pass
+    assert _files(workdir.path) == before
+
+
+def test_a_value_that_is_no_json_leaves_the_old_file(workdir):
+    workdir.finish_stage("search", {"num_rounds": 2})
+    before = _files(workdir.path)
+    with pytest.raises(TypeError):
+        workdir.finish_stage("search", {"num_rounds": object()})
+    assert _files(workdir.path) == before
+
+
+_KILLED = """
+import os, signal, sys
+from archcomp_tf.workdir import WorkingDirectory
+
+workdir = WorkingDirectory(sys.argv[1], {"seed": 0})
+workdir.finish_stage("search", {"num_rounds": 1})
+with workdir.replacing("search/stage.json") as path:
+    path.write_text('{"num_rounds": ')
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_process_killed_in_a_write_leaves_the_old_content(tmp_path):
+    process = subprocess.run(
+        [sys.executable, "-c", _KILLED, str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert process.returncode == -signal.SIGKILL
+    workdir = WorkingDirectory(tmp_path, {"seed": 0})
+    assert workdir.find_stage("search") == {"num_rounds": 1}
+    workdir.finish_stage("search", {"num_rounds": 2})
+    assert workdir.find_stage("search") == {"num_rounds": 2}
