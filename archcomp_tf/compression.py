@@ -39,10 +39,6 @@ from archcomp_tf.search_space import SearchSpace
 Evaluate = Callable[[Sequence[Architecture]], Sequence[float]]
 CountParams = Callable[[Architecture], int]
 
-# Weight of the ensemble's spread against its mean in a candidate's score: a
-# network that the members disagree on is not counted on.
-_CAUTION = 0.5
-
 
 @dataclasses.dataclass(frozen=True)
 class SearchResult:
@@ -419,15 +415,14 @@ def _score(
     """(score, predicted accuracy, architecture) of each, re-encoded."""
     if not candidates:
         return []
-    mean, spread, _ = autoencoder.predict_heads(candidates)
-    cautious = np.clip(mean - _CAUTION * spread, 0, 1)
+    accuracies, _, _ = autoencoder.predict_heads(candidates)
     return [
         (
-            objective(float(cautious[i]), count_params(candidate)),
-            float(mean[i]),
+            objective(float(accuracy), count_params(candidate)),
+            float(accuracy),
             candidate,
         )
-        for i, candidate in enumerate(candidates)
+        for accuracy, candidate in zip(accuracies, candidates, strict=True)
     ]
 
 
