@@ -9,19 +9,22 @@ SEED ?= 0
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: help demo test lint check-python clean
+.PHONY: help venv demo test lint check-python clean
 
 help:
 	@echo "make demo   compress the demonstration's teacher: WORKDIR=$(WORKDIR) SEED=$(SEED)"
 	@echo "make test   lint and tests"
+	@echo "make venv   a virtual environment in $(VENV) with all that is needed"
 	@echo "make clean  remove $(VENV)"
+
+venv: $(INSTALLED)
 
 demo: $(INSTALLED)
 	$(BIN)/python bin/run_pipeline.py --config=configs/digits.py \
 	  --config.seed=$(SEED) --workdir=$(WORKDIR)
 
 test: lint
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest -n 2 tests
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -25,11 +25,13 @@ setuptools.setup(
     python_requires=">=3.10,<3.14",
     install_requires=[
         "absl-py>=2.1",
+        "grpcio>=1.60",
         "keras>=3.12",
         "keras-tuner>=1.4.8",
         "ml_collections>=1.0",
         "numpy>=2.0",
         "scikit-learn>=1.5",
+        "scipy>=1.13",
         # Used by tensorflow-datasets 4.9.10, which does not name it.
         "importlib_resources",
         "six",  # the same for keras-tuner 1.4.8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -91,22 +92,16 @@ def scaled_to(
       target_params: the size wanted.
       count_params: exact parameters of a network.
     """
-    low, high = 0.0, 1.0
-    best = teacher
-    for _ in range(40):
-        middle = (low + high) / 2
-        scaled = teacher.scale_width(middle)
-        size = count_params(scaled)
-        if _distance(size, target_params) < _distance(
-            count_params(best), target_params
-        ):
-            best = scaled
-        if size > target_params:
-            high = middle
-        else:
-            low = middle
-    return best
-
-
-def _distance(size: int, target: int) -> float:
-    return abs(math.log(size / target))
+    # Between two of these factors no width changes, so that one factor from
+    # each gap gives every network there is.  Not a bisection: a shortcut that
+    # needs no projection at some width makes the wider network the smaller.
+    widths = {layer.filters for layer in teacher.layers}
+    edges = sorted({(k + 0.5) / w for w in widths for k in range(w)} | {0, 1})
+    scaled = {teacher} | {
+        teacher.scale_width((low + high) / 2)
+        for low, high in itertools.pairwise(edges)
+    }
+    return min(
+        sorted(scaled, key=str),
+        key=lambda a: abs(math.log(count_params(a) / target_params)),
+    )

@@ -126,9 +126,9 @@ class Corpus:
             logging.warning("%s: dropped a last line cut off.", self._path)
             with open(self._path, "r+b") as file:
                 file.truncate(len(whole) + len(newline))
-        for number, line in enumerate(whole.decode().splitlines(), 1):
+        for number, line in enumerate(whole.splitlines(), 1):
             try:
-                record = Record.from_json(line)
+                record = Record.from_json(line.decode())
             except (ValueError, KeyError, TypeError) as error:
                 raise CorpusError(
                     f"{self._path}, line {number}: expected a record; got "

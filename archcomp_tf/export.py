@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import keras
 import tensorflow as tf
@@ -30,6 +31,8 @@ def export_saved_model(
     def classify(images):
         return tf.nn.softmax(model(tf.cast(images, tf.float32) / 255))
 
+    if os.path.isdir(directory):
+        shutil.rmtree(directory)
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint("classify", classify)

@@ -243,8 +243,9 @@ class Labeler:
                 accuracy = trial.metrics.get_last_value("accuracy")
                 seconds = trial.metrics.get_last_value("seconds")
                 status = OK
-            else:  # the message is a traceback, its last line the error
-                reason = (trial.message or "").strip().splitlines()[-1]
+            else:  # the message is a traceback that ends in the reason
+                reason = trial.message.rpartition("FailedTrialError: ")[2]
+                reason = reason.strip()
             dataset = self._task.dataset
             record = Record(
                 architecture,

@@ -13,9 +13,13 @@ import math
 
 import keras
 
-# Gain of the relaxed forms, in units of the objective, for each unit of
-# accuracy or decade of parameters by which a limit is broken.
-_PENALTY = 20.0
+# What the relaxed forms lose where a limit is broken.  A missing point of
+# accuracy outweighs a tenfold reduction; a tenth too many parameters outweighs
+# all the accuracy that they could bring.
+_PENALTY_PER_ACCURACY = 100.0
+_PENALTY_PER_DECADE = 20.0
+# A loss of exactly the limit keeps it, whatever its last bit says.
+_ROUNDING = 1e-9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,14 +54,14 @@ class Tolerance:
 
     def __call__(self, accuracy: float, num_params: int) -> float:
         missing = self.reference_accuracy - self.max_drop - accuracy
-        if missing > 0:  # below any network that keeps the limit
+        if not missing <= _ROUNDING:  # below any network that keeps the limit
             return -100.0 - missing
         return -math.log10(num_params)
 
     @staticmethod
     def relaxed(accuracy, log_params, max_drop, reference_accuracy):
         missing = keras.ops.relu(reference_accuracy - max_drop - accuracy)
-        return -log_params - _PENALTY * missing
+        return -log_params - _PENALTY_PER_ACCURACY * missing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +82,7 @@ class Budget:
     @staticmethod
     def relaxed(accuracy, log_params, max_params):
         excess = keras.ops.relu(log_params - keras.ops.log10(max_params))
-        return accuracy - _PENALTY * excess
+        return accuracy - _PENALTY_PER_DECADE * excess
 
 
 @dataclasses.dataclass(frozen=True)

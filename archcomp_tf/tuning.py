@@ -112,5 +112,10 @@ class RecipeTuner(keras_tuner.RandomSearch):
     def best(self) -> Recipe:
         """Runs the trials that are left and gives the best recipe."""
         self.search()
-        best = self.get_best_hyperparameters(1)
-        return self.recipe(best[0]) if best else self._base
+        # The earliest of equals: KerasTuner's own order of them changes when
+        # its trials are read again.
+        best = max(
+            self.oracle.trials.values(),
+            key=lambda trial: (trial.score, -int(trial.trial_id)),
+        )
+        return self.recipe(best.hyperparameters)

@@ -5,7 +5,8 @@
     corpus/records.jsonl         every label
     autoencoder/                 model.keras
     search/                      the search's record
-    students/<fingerprint>/      model.keras, saved_model/
+    students/<fingerprint>/      model.keras, saved_model/; controls' too
+    controls/                    what the student is held against
     report/                      results.json, RESULTS.md
     tensorboard/
 
@@ -101,7 +102,7 @@ class WorkingDirectory:
         temporary = target.with_name(f"part-{os.getpid()}-{target.name}")
         try:
             yield temporary
-            if target.is_dir():
+            if temporary.exists() and target.is_dir():
                 shutil.rmtree(target)
             os.replace(temporary, target)
         finally:

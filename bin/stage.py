@@ -26,24 +26,38 @@ def run(method: str) -> None:
       method: a stage's name, or "run" for all of them.
     """
     flags.mark_flags_as_required(["config", "workdir"])
-    app.run(lambda argv: sys.exit(_main(argv, method)))
+    for flag in (_CONFIG, _WORKDIR):  # so that --help shows them
+        flags.FLAGS.register_key_flag_for_module(
+            sys.argv[0], flags.FLAGS[flag.name]
+        )
+    app.run(lambda argv: sys.exit(_main(argv, method)), flags_parser=_parse)
+
+
+def _parse(argv: list[str]) -> list[str]:
+    try:
+        return app.parse_flags_with_usage(argv)
+    except (AttributeError, KeyError) as error:  # a field no config has
+        reason = " ".join(str(error.args[0]).replace("\\n", " ").split())
+        sys.exit(f"error: --config has no field {reason}")
 
 
 def _main(argv: list[str], method: str) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
-    # Loaded late, so that --help and wrong flags answer at once.
+    # Loaded late: TensorFlow takes seconds that --help need not wait for.
     import keras
     import tensorflow as tf
 
-    from archcomp_tf import pipeline, workdir
+    from archcomp_tf import pipeline, report, workdir
 
-    keras.utils.set_random_seed(_CONFIG.value.seed)
     tf.config.experimental.enable_op_determinism()
     try:
+        keras.utils.set_random_seed(_CONFIG.value.seed)
         stages = pipeline.Pipeline(_CONFIG.value, _WORKDIR.value)
         with contextlib.closing(stages):
-            getattr(stages, method)()
+            result = getattr(stages, method)()
+        if result is not None:
+            print(report.results_text(result.results))
     except (ValueError, OSError, workdir.MissingStageError) as error:
         logging.debug("%s", error, exc_info=True)
         print(f"error: {error}", file=sys.stderr)

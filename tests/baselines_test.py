@@ -239,11 +239,6 @@ def test_scaled_to_finds_the_nearest_size(maps, vectors, place):
     _check_nearest(teacher, target)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="where a shortcut needs a projection at one factor and none at "
-    "the next, the size does not rise with the factor",
-)
 def test_scaled_to_finds_the_nearest_size_with_projected_shortcuts():
     _check_nearest(Architecture.parse("conv3x3-34 bottleneck3x3-32"), 280)
 

@@ -20,6 +20,11 @@ _MODULES = sorted(
 _BINARIES = sorted(
     path.stem for path in (_ROOT / "bin").glob("*.py") if path.stem != "stage"
 )
+_HELPERS = sorted(
+    path.stem
+    for path in (_ROOT / "tests").glob("*.py")
+    if not path.stem.endswith("_test")
+)
 _TESTS = sorted(path.name for path in (_ROOT / "tests").glob("*_test.py"))
 
 
@@ -81,7 +86,7 @@ def _imported(paths: Iterable[str]) -> tuple[set[str], set[str]]:
             if package == "archcomp_tf":
                 module = rest.partition(".")[0]
                 own.add(module if module in _MODULES else package)
-            elif package in ("stage", "strategies"):
+            elif package in ("stage", *_HELPERS):
                 own.add(package)
             elif package not in sys.stdlib_module_names:
                 third_parties.add(package)
@@ -118,6 +123,12 @@ def test_every_module_has_a_test_that_depends_on_it():
 def test_every_file_of_tests_has_a_rule():
     sources = [path for t in _named("py_test") for path in _RULES[t]["srcs"]]
     assert {f"tests/{name}" for name in _TESTS} == set(sources)
+
+
+def test_what_tests_share_has_a_library():
+    assert set(_HELPERS) <= set(_named("py_library"))
+    for name in _HELPERS:
+        assert _RULES[name]["srcs"] == [f"tests/{name}.py"]
 
 
 def test_every_binary_has_a_rule():

@@ -187,7 +187,7 @@ def _with(key: str, index, value, dtype=None) -> dict[str, np.ndarray]:
         ),
         (
             _with("y_train", 0, -1),
-            "train split: expected labels from 0 to 3; got labels from -1 to 3",
+            "train split: expected labels from 0 on; got labels from -1 to 3",
         ),
         (
             _with("y_test", 0, 4),

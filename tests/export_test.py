@@ -82,16 +82,20 @@ def _classify(saved_model: pathlib.Path, **batches: np.ndarray):
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """The .keras model, and the outputs of the SavedModel that replaced one."""
+    """A .keras model, the folder it is exported to and what comes out there.
+
+    Another SavedModel, with a file more, was in the folder before.
+    """
     folder = tmp_path_factory.mktemp("export")
     _model(seed=0).save(folder / "model.keras")
     export_saved_model(_model(seed=1), folder / "saved_model")
+    (folder / "saved_model" / "assets" / "old.txt").write_text("")
     model = keras.saving.load_model(folder / "model.keras")
     export_saved_model(model, folder / "saved_model")
     outputs = _classify(
         folder / "saved_model", one=_images(1), seven=_images(7)
     )
-    return model, outputs
+    return model, folder / "saved_model", outputs
 
 
 @pytest.mark.parametrize(("name", "num"), [("one", 1), ("seven", 7)])
@@ -99,7 +103,7 @@ def exported(tmp_path_factory):
 def test_a_saved_model_gives_the_probabilities_of_the_keras_model(
     exported, endpoint, name, num
 ):
-    model, outputs = exported
+    model, _, outputs = exported
     probabilities = outputs[endpoint + name]
     assert probabilities.shape == (num, NUM_CLASSES)
     assert probabilities.dtype == np.float32
@@ -110,7 +114,13 @@ def test_a_saved_model_gives_the_probabilities_of_the_keras_model(
 
 def test_the_probabilities_tell_the_images_and_the_models_apart(exported):
     # Or else any constant would do in the test above.
-    model, outputs = exported
+    _, _, outputs = exported
     assert len(np.unique(outputs["seven"].round(4), axis=0)) == 7
     others = _expected(_model(seed=1), _images(7))
     assert np.abs(outputs["seven"] - others).max() > 0.01
+
+
+def test_a_saved_model_that_was_there_is_replaced_as_a_whole(exported):
+    _, saved_model, _ = exported
+    assert (saved_model / "saved_model.pb").is_file()
+    assert not list(saved_model.rglob("old.txt"))

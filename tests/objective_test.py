@@ -121,6 +121,14 @@ def test_tolerance_counts_a_loss_of_exactly_max_drop_as_kept(
     assert objective(reference - drop, size) == -math.log10(size)
 
 
+@pytest.mark.parametrize("num_images", [300, 5_000])
+def test_tolerance_counts_a_loss_of_max_drop_in_images_as_kept(num_images):
+    for num_right in range(num_images // 2, num_images + 1):
+        objective = Tolerance(0.01, num_right / num_images)
+        kept = (num_right - num_images // 100) / num_images
+        assert objective(kept, 10) == -1
+
+
 @given(accuracies, accuracies, st.integers(1, 10**6), st.data())
 def test_budget_prefers_any_network_that_keeps_the_limit(
     kept, broken, max_params, data

@@ -185,12 +185,7 @@ def test_a_write_that_fails_leaves_the_old_content_alone(workdir, write, error):
     "write",
     [
         _write_file,
-        pytest.param(
-            _write_directory,
-            marks=pytest.mark.xfail(
-                strict=True, reason="the old directory is removed first"
-            ),
-        ),
+        _write_directory,
     ],
 )
 def test_a_write_that_writes_nothing_leaves_the_old_content(workdir, write):

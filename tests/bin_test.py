@@ -1,0 +1,149 @@
+"""Tests of the programs in bin/, run as a person runs them."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tiny
+
+from archcomp_tf.pipeline import STAGES
+
+ROOT = pathlib.Path(__file__).parent.parent
+CONFIG = f"--config={ROOT / 'tests/tiny.py'}"
+
+
+def _run(binary, *arguments, cwd):
+    environment = dict(os.environ)
+    # Where the package is not installed it is found beside the binaries.
+    environment["PYTHONPATH"] = os.pathsep.join(
+        [str(ROOT), environment.get("PYTHONPATH", "")]
+    )
+    return subprocess.run(
+        [sys.executable, str(ROOT / binary), *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture
+def data(tmp_path):
+    return f"--config.dataset={tiny.write_npz(tmp_path / 'data.npz')}"
+
+
+def test_every_stage_runs_alone_on_what_the_one_before_it_left(tmp_path, data):
+    for stage, binary in STAGES.items():
+        done = _run(binary, CONFIG, data, "--workdir=run", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "run" / stage / "stage.json").is_file()
+    results = json.loads((tmp_path / "run/report/results.json").read_text())
+    assert results["search"]["num_labels"] == 10
+    # The whole pipeline finds nothing left to do, and says what came out.
+    done = _run(
+        "bin/run_pipeline.py", CONFIG, data, "--workdir=run", cwd=tmp_path
+    )
+    assert done.returncode == 0
+    assert "| **student** " in done.stdout
+
+
+@pytest.mark.parametrize("stage", list(STAGES)[1:])
+def test_a_stage_without_the_one_before_it_names_it(stage, tmp_path, data):
+    done = _run(STAGES[stage], CONFIG, data, "--workdir=run", cwd=tmp_path)
+    assert done.returncode == 1
+    assert (
+        done.stderr.strip()
+        .splitlines()[-1]
+        .startswith(
+            "error: run has no finished teacher stage: run bin/train_teacher.py"
+            if stage in ("corpus", "report")
+            else "error: run has no finished"
+        )
+    )
+
+
+def _npz(path, **changes):
+    train, test = tiny.split(96, 0), tiny.split(32, 2)
+    arrays = {
+        "x_train": train.images,
+        "y_train": train.labels,
+        "x_test": test.images,
+        "y_test": test.labels,
+    } | changes
+    np.savez(path, **{k: v for k, v in arrays.items() if v is not None})
+    return f"--config.dataset={path}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"y_test": None}, "y_test missing"),
+        ({"x_train": np.zeros(96)}, "expected images of shape"),
+        ({"y_test": np.full(32, 7)}, "expected labels from 0 to 1"),
+    ],
+)
+def test_bad_arrays_are_one_error(tmp_path, changes, message):
+    data = _npz(tmp_path / "bad.npz", **changes)
+    done = _run(
+        "bin/train_teacher.py", CONFIG, data, "--workdir=run", cwd=tmp_path
+    )
+    _is_one_error(done, message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config.dataset=no_such_set"], "Unknown data set 'no_such_set'"),
+        (["--config.dataset=none.npz"], "There is no file none.npz"),
+        (["--config.labels.num_initial=3"], "at least 8 labelled"),
+        (["--config.labels.num_labels=2"], "num_labels to be at least"),
+        (["--config.space.num_widths=0"], "at least one choice of filters"),
+        (["--config.objective.name=Least"], "Unknown objective 'Least'"),
+    ],
+)
+def test_a_bad_config_is_one_error(tmp_path, data, arguments, message):
+    binary = "bin/run_pipeline.py"
+    done = _run(binary, CONFIG, data, *arguments, "--workdir=run", cwd=tmp_path)
+    _is_one_error(done, message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config.labels.num_label=9"], 'Did you mean "num_labels"'),
+        (["--workdr=run"], "Did you mean: workdir"),
+        (["surplus"], "Unexpected arguments: surplus"),
+    ],
+)
+def test_wrong_flags_are_refused_with_a_hint(tmp_path, arguments, message):
+    done = _run(
+        "bin/run_pipeline.py",
+        CONFIG,
+        "--workdir=run",
+        *arguments,
+        cwd=tmp_path,
+    )
+    assert done.returncode != 0
+    assert message in done.stderr + done.stdout
+
+
+def test_a_working_directory_of_another_config_is_refused(tmp_path, data):
+    binary = "bin/train_teacher.py"
+    done = _run(binary, CONFIG, data, "--workdir=run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = _run(
+        binary, CONFIG, data, "--config.seed=5", "--workdir=run", cwd=tmp_path
+    )
+    _is_one_error(done, "config.seed was 0 and is 5")
+
+
+def _is_one_error(done, message):
+    assert done.returncode == 1
+    lines = done.stderr.strip().splitlines()
+    assert [line for line in lines if line.startswith("error: ")] == lines[-1:]
+    assert message in lines[-1]
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,263 @@
+"""Tests of the whole flow on a tiny data set: files, resuming, refusals."""
+
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tiny
+
+import archcomp_tf
+from archcomp_tf.autoencoder import MIN_LABELS
+from archcomp_tf.builder import build
+from archcomp_tf.config import ConfigError
+from archcomp_tf.corpus import Corpus
+from archcomp_tf.importer import UnsupportedModelError
+from archcomp_tf.objective import LogParams
+from archcomp_tf.pipeline import STAGES, Pipeline
+from archcomp_tf.training import accuracy
+from archcomp_tf.workdir import MissingStageError, OtherConfigError
+
+NETWORK_FIELDS = {
+    "architecture",
+    "num_params",
+    "num_flops",
+    "validation_accuracy",
+    "test_accuracy",
+}
+STUDENT_FIELDS = NETWORK_FIELDS | {
+    "fingerprint",
+    "compression_ratio",
+    "predicted_accuracy",
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run: its config, its working directory, its result."""
+    folder = tmp_path_factory.mktemp("run")
+    config = tiny.config(tiny.write_npz(folder / "data.npz"))
+    workdir = folder / "workdir"
+    return config, workdir, Pipeline(config, workdir).run()
+
+
+def test_results_have_every_field_that_was_promised(finished):
+    config, workdir, result = finished
+    results = json.loads((workdir / "report/results.json").read_text())
+    assert results == result.results
+    assert set(results) == {
+        "config",
+        "dataset",
+        "seed",
+        "seconds",
+        "teacher",
+        "student",
+        "controls",
+        "search",
+        "embedding",
+    }
+    assert results["config"] == json.loads(config.to_json())
+    assert set(results["seconds"]) == set(STAGES) - {"report"}
+    assert set(results["teacher"]) == NETWORK_FIELDS
+    assert set(results["student"]) == STUDENT_FIELDS
+    assert set(results["controls"]) == {"width_scaled", "random_search"}
+    for control in results["controls"].values():
+        assert set(control) == STUDENT_FIELDS
+    assert results["search"] == {"num_labels": 10, "num_rounds": 1}
+    assert set(results["embedding"]) == {
+        "exact_reconstruction",
+        "accuracy_spearman",
+        "params_mape",
+    }
+
+
+def test_the_student_on_the_disk_is_what_the_report_says(finished):
+    config, workdir, result = finished
+    student = result.results["student"]
+    assert result.student.count_params() == student["num_params"]
+    assert str(result.architecture) == student["architecture"]
+    test = archcomp_tf.datasets.load(config.dataset).test
+    assert accuracy(result.student, test) == student["test_accuracy"]
+    folder = workdir / "students" / student["fingerprint"]
+    # A process of its own, which has TensorFlow and nothing of ours.
+    program = f"""
+import sys, numpy as np, tensorflow as tf
+sys.path = [p for p in sys.path if "archcomp" not in p]
+data = np.load({config.dataset!r})
+images = np.round(data["x_test"] * 255).astype("uint8")
+model = tf.saved_model.load({str(folder / "saved_model")!r})
+print(np.mean(np.argmax(model.classify(images), -1) == data["y_test"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=workdir,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(done.stdout) == pytest.approx(
+        student["test_accuracy"], abs=1 / 32
+    )
+
+
+def test_the_keras_file_is_smaller_as_the_network_is(finished):
+    _, workdir, result = finished
+    fingerprint = result.results["student"]["fingerprint"]
+    student = workdir / "students" / fingerprint / "model.keras"
+    assert (
+        student.stat().st_size
+        < (workdir / "teacher/model.keras").stat().st_size
+    )
+
+
+def test_every_stage_leaves_tensorboard_scalars(finished):
+    _, workdir, _ = finished
+    written = {
+        path.relative_to(workdir / "tensorboard").parts[0]
+        for path in workdir.glob("tensorboard/**/*.tfevents*")
+    }
+    assert written >= {
+        "teacher",
+        "labels",
+        "autoencoder",
+        "descent_0",
+        "student",
+        "width_scaled",
+        "random_search",
+    }
+
+
+def test_a_finished_run_is_not_run_again_and_no_label_is_bought_twice(
+    finished,
+):
+    config, workdir, result = finished
+    before = {
+        path: path.stat().st_mtime_ns
+        for path in workdir.rglob("*")
+        if path.is_file()
+    }
+    assert Pipeline(config, workdir).run().results == result.results
+    after = {
+        path: path.stat().st_mtime_ns
+        for path in workdir.rglob("*")
+        if path.is_file()
+    }
+    assert after == before
+    keys = [record.key for record in Corpus(workdir / "corpus/records.jsonl")]
+    assert len(keys) == len(set(keys))
+
+
+def test_a_run_that_lost_its_later_stages_repeats_them_to_the_same_end(
+    finished, tmp_path
+):
+    config, workdir, result = finished
+    # A second run from the start: same corpus, same student.
+    again = Pipeline(config, tmp_path / "again").run()
+    first, second = (
+        [(r.key, r.accuracy) for r in Corpus(folder / "corpus/records.jsonl")]
+        for folder in (workdir, tmp_path / "again")
+    )
+    assert first == second
+    for key in ("teacher", "student", "controls", "embedding"):
+        assert again.results[key] == result.results[key]
+
+
+@pytest.mark.parametrize("stage", list(STAGES)[1:])
+def test_a_stage_says_which_stage_it_is_missing(stage, tmp_path):
+    config = tiny.config(tiny.write_npz(tmp_path / "data.npz"))
+    before = list(STAGES)[: list(STAGES).index(stage)]
+    pipeline = Pipeline(config, tmp_path / "workdir")
+    with pytest.raises(MissingStageError) as error:
+        getattr(pipeline, stage)()
+    assert any(STAGES[name] in str(error.value) for name in before)
+
+
+def test_the_five_lines_compress_a_model_made_by_hand(tmp_path):
+    dataset = tiny.dataset()
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    teacher = keras.Sequential(
+        [
+            keras.Input(tiny.SHAPE),
+            layers.Conv2D(16, 3, padding="same", activation="relu"),
+            layers.Conv2D(16, 3, padding="same", activation="relu"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(tiny.NUM_CLASSES, activation="softmax"),
+        ]
+    )
+    teacher.compile("adam", "sparse_categorical_crossentropy")
+    teacher.fit(dataset.train.images, dataset.train.labels, verbose=0)
+    result = archcomp_tf.compress(
+        teacher,
+        dataset,
+        objective=LogParams(0.05),
+        num_labels=10,
+        workdir=tmp_path,
+        config=tiny.config(""),
+    )
+    assert result.results["teacher"]["num_params"] == teacher.count_params()
+    assert result.student.count_params() < teacher.count_params()
+    outputs = result.student(dataset.test.images[:3])
+    assert outputs.shape == (3, tiny.NUM_CLASSES)
+
+
+def test_another_config_is_refused_naming_the_field(finished):
+    config, workdir, _ = finished
+    other = config.copy_and_resolve_references()
+    other.labels.num_labels = 11
+    with pytest.raises(OtherConfigError, match=r"labels.num_labels was 10"):
+        Pipeline(other, workdir)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("labels.num_initial", 4, f"at least {MIN_LABELS} labelled"),
+        ("labels.num_labels", 7, "num_labels to be at least"),
+        ("objective.name", "Smallest", "Unknown objective 'Smallest'"),
+    ],
+)
+def test_a_config_that_cannot_run_is_refused_at_once(
+    tmp_path, field, value, message
+):
+    config = tiny.config("data.npz")
+    config.update_from_flattened_dict({field: value})
+    with pytest.raises(ValueError, match=message):
+        Pipeline(config, tmp_path / "workdir")
+    assert not (tmp_path / "workdir").exists()
+
+
+def test_a_config_without_a_teacher_says_so(tmp_path):
+    config = tiny.config(tiny.write_npz(tmp_path / "data.npz"))
+    config.teacher.architecture = ""
+    with pytest.raises(ConfigError, match="one of teacher.architecture and"):
+        Pipeline(config, tmp_path / "workdir").teacher()
+
+
+def test_a_teacher_that_cannot_be_read_is_refused_by_layer(tmp_path):
+    inputs = keras.Input(tiny.SHAPE)
+    x = keras.layers.Conv2DTranspose(4, 3, name="up")(inputs)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, keras.layers.Dense(2)(x))
+    pipeline = Pipeline(
+        tiny.config(""), tmp_path, teacher=model, dataset=tiny.dataset()
+    )
+    with pytest.raises(UnsupportedModelError, match="'up'"):
+        pipeline.teacher()
+
+
+def test_a_trained_file_serves_as_the_teacher(tmp_path):
+    config = tiny.config(tiny.write_npz(tmp_path / "data.npz"))
+    architecture = archcomp_tf.Architecture.parse("conv3x3-4")
+    model = build(architecture, tiny.SHAPE, tiny.NUM_CLASSES)
+    model.save(tmp_path / "mine.keras")
+    config.teacher.architecture = ""
+    config.teacher.model = str(tmp_path / "mine.keras")
+    Pipeline(config, tmp_path / "workdir").teacher()
+    kept = keras.models.load_model(tmp_path / "workdir/teacher/model.keras")
+    for before, after in zip(
+        model.get_weights(), kept.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(before, after)
