@@ -24,7 +24,7 @@ demo: $(INSTALLED)
 	  --config.seed=$(SEED) --workdir=$(WORKDIR)
 
 test: lint
-	$(BIN)/python -m pytest -n 2 tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

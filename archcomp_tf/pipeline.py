@@ -39,7 +39,11 @@ from archcomp_tf.export import export_saved_model
 from archcomp_tf.importer import from_keras
 from archcomp_tf.labeling import Labeler, Task
 from archcomp_tf.objective import Objective
-from archcomp_tf.report import results_text, write_scalars
+from archcomp_tf.report import (
+    environment,
+    results_text,
+    write_scalars,
+)
 from archcomp_tf.search_space import SearchSpace
 from archcomp_tf.training import Recipe, accuracy, teacher_logits, train
 from archcomp_tf.tuning import RecipeTuner
@@ -393,6 +397,7 @@ class Pipeline:
             "dataset": self._dataset.name,
             "seed": self._seed,
             "seconds": seconds,
+            "environment": environment(),
             "teacher": rows["teacher"],
             "student": rows["student"],
             "controls": {

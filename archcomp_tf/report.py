@@ -1,14 +1,17 @@
-"""results.json, a readable table of it, and TensorBoard scalars."""
+"""results.json, readable tables of it, and TensorBoard scalars."""
 
 from __future__ import annotations
 
 import os
+import pathlib
+import platform
+import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import keras
+import numpy as np
 import tensorflow as tf
-
-_COLUMNS = ("", "parameters", "smaller", "MFLOPs", "validation", "test")
 
 
 def results_table(results: Mapping[str, Any]) -> str:
@@ -20,36 +23,79 @@ def results_table(results: Mapping[str, Any]) -> str:
     Returns:
       A row each for the teacher, the student and the controls.
     """
-    teacher = results["teacher"]
-    networks = {
-        "teacher": teacher,
-        "**student**": results["student"],
-        "teacher scaled in width": results["controls"]["width_scaled"],
-        "best of random search": results["controls"]["random_search"],
-    }
-    rows = [_COLUMNS, tuple("---" for _ in _COLUMNS)]
-    for name, network in networks.items():
-        ratio = teacher["num_params"] / network["num_params"]
+    size = results["teacher"]["num_params"]
+    rows = []
+    for name, network in _networks(results).items():
         rows.append(
             (
                 name,
                 f"{network['num_params']:,}",
-                f"{ratio:.1f}x",
+                f"{size / network['num_params']:.1f}x",
                 f"{network['num_flops'] / 1e6:.2f}",
                 f"{network['validation_accuracy']:.2%}",
                 f"{network['test_accuracy']:.2%}",
             )
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "| "
-        + " | ".join(
-            "-" * width if cell == "---" else cell.ljust(width)
-            for cell, width in zip(row, widths, strict=True)
+    columns = ("", "parameters", "smaller", "MFLOPs", "validation", "test")
+    return _markdown(columns, rows)
+
+
+def summary_table(runs: Sequence[Mapping[str, Any]]) -> str:
+    """The networks of several runs, averaged, as a Markdown table.
+
+    Args:
+      runs: the contents of their results.json; they differ in the seed.
+
+    Returns:
+      A row each for the teacher, the student and the controls: means over the
+      runs, with the standard deviation of the test accuracies and of the
+      points lost against the same run's teacher.
+    """
+    rows = []
+    for name in _networks(runs[0]):
+        networks = [_networks(run)[name] for run in runs]
+        sizes = [network["num_params"] for network in networks]
+        tests = [100 * network["test_accuracy"] for network in networks]
+        lost = [
+            100 * run["teacher"]["test_accuracy"] - test
+            for run, test in zip(runs, tests, strict=True)
+        ]
+        ratios = [
+            run["teacher"]["num_params"] / size
+            for run, size in zip(runs, sizes, strict=True)
+        ]
+        rows.append(
+            (
+                name,
+                f"{np.mean(sizes):,.0f}",
+                f"{np.mean(ratios):.1f}x",
+                _mean_and_spread(tests),
+                "" if name == "teacher" else _mean_and_spread(lost),
+            )
         )
-        + " |"
-        for row in rows
+    columns = ("", "parameters", "smaller", "test, %", "points lost")
+    return _markdown(columns, rows)
+
+
+def environment() -> dict[str, Any]:
+    """What a run was made with: versions, machine and commit."""
+    # An installed package has no repository around it.
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"],
+        cwd=pathlib.Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
     )
+    return {
+        "python": platform.python_version(),
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+        "machine": platform.machine(),
+        "num_cpus": os.cpu_count(),
+        "num_gpus": len(tf.config.list_physical_devices("GPU")),
+        "commit": commit.stdout.strip() or None,
+    }
 
 
 def results_text(results: Mapping[str, Any]) -> str:
@@ -93,3 +139,34 @@ def write_scalars(
             for step, value in enumerate(values):
                 tf.summary.scalar(name, value, step=step)
     writer.close()
+
+
+def _networks(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The rows of a table, by what they are called there."""
+    return {
+        "teacher": results["teacher"],
+        "**student**": results["student"],
+        "teacher scaled in width": results["controls"]["width_scaled"],
+        "best of random search": results["controls"]["random_search"],
+    }
+
+
+def _mean_and_spread(values: Sequence[float]) -> str:
+    """Mean and sample standard deviation."""
+    spread = np.std(values, ddof=1) if len(values) > 1 else 0.0
+    return f"{np.mean(values):.2f} +- {spread:.2f}"
+
+
+def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    widths = [
+        max(map(len, column)) for column in zip(columns, *rows, strict=True)
+    ]
+    lines = [columns, ["-" * width for width in widths], *rows]
+    return "\n".join(
+        "| "
+        + " | ".join(
+            cell.ljust(width) for cell, width in zip(line, widths, strict=True)
+        )
+        + " |"
+        for line in lines
+    )

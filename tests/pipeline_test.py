@@ -52,6 +52,7 @@ def test_results_have_every_field_that_was_promised(finished):
         "dataset",
         "seed",
         "seconds",
+        "environment",
         "teacher",
         "student",
         "controls",

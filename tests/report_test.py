@@ -2,6 +2,7 @@
 
 import copy
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -124,3 +125,39 @@ def test_scalars_are_read_back_with_their_names_steps_and_values(tmp_path):
         assert [event.step for event in read] == list(range(len(scalars[name])))
         values = [tf.make_ndarray(event.tensor_proto).item() for event in read]
         assert values == list(scalars[name])
+
+
+def test_the_summary_averages_runs_and_says_how_they_differ():
+    def run(seed, teacher, student):
+        def network(size, test):
+            return {"num_params": size, "test_accuracy": test}
+
+        return {
+            "seed": seed,
+            "teacher": network(1000, teacher),
+            "student": network(10 * (seed + 1), student),
+            "controls": {
+                "width_scaled": network(10, 0.5),
+                "random_search": network(10, 0.6),
+            },
+        }
+
+    runs = [run(0, 0.99, 0.98), run(1, 0.97, 0.98)]
+    lines = report.summary_table(runs).splitlines()
+    cells = [[c.strip() for c in line.split("|")[1:-1]] for line in lines]
+    # Sizes 10 and 20: 15, 100 and 50 times smaller.  Lost: 1 and -1 points.
+    assert cells[3] == [
+        "**student**",
+        "15",
+        "75.0x",
+        "98.00 +- 0.00",
+        "0.00 +- 1.41",
+    ]
+    assert cells[2] == ["teacher", "1,000", "1.0x", "98.00 +- 1.41", ""]
+
+
+def test_the_environment_names_what_it_runs_on():
+    environment = report.environment()
+    assert environment["keras"] == keras.__version__
+    assert environment["num_cpus"] >= 1
+    assert environment["commit"] is None or len(environment["commit"]) == 40

@@ -1,0 +1,36 @@
+"""Holds a finished demonstration against what the README says of it."""
+
+import json
+import pathlib
+import sys
+
+import archcomp_tf
+import numpy as np
+import tensorflow as tf
+
+MIN_RATIO = 20
+MAX_POINTS_LOST = 2.0  # one run; the mean over seeds is in results/
+
+workdir = pathlib.Path(sys.argv[1])
+results = json.loads((workdir / "report/results.json").read_text())
+teacher, student = results["teacher"], results["student"]
+assert teacher["num_params"] >= 250_000
+assert teacher["test_accuracy"] >= 0.98, teacher["test_accuracy"]
+assert student["compression_ratio"] >= MIN_RATIO, student
+lost = 100 * (teacher["test_accuracy"] - student["test_accuracy"])
+assert lost <= MAX_POINTS_LOST, f"{lost:.2f} points lost"
+
+folder = workdir / "students" / student["fingerprint"]
+teacher_bytes = (workdir / "teacher/model.keras").stat().st_size
+student_bytes = (folder / "model.keras").stat().st_size
+assert student_bytes * 4 < teacher_bytes, (student_bytes, teacher_bytes)
+
+test = archcomp_tf.datasets.load("digits").test
+images = np.round(test.images * 255).astype(np.uint8)
+served = tf.saved_model.load(str(folder / "saved_model")).classify(images)
+accuracy = np.mean(np.argmax(served, axis=-1) == test.labels)
+assert abs(accuracy - student["test_accuracy"]) < 1e-9, accuracy
+print(
+    f"demo: {student['compression_ratio']:.1f} times smaller, {lost:.2f} points "
+    f"lost, .keras {teacher_bytes:,} -> {student_bytes:,} bytes"
+)

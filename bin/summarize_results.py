@@ -1,0 +1,29 @@
+"""Prints the mean over several runs: results.json files in, a table out."""
+
+import json
+import os
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from absl import app
+
+from archcomp_tf.report import summary_table
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) < 2:
+        raise app.UsageError("Expected the paths of results.json files.")
+    runs = []
+    for path in argv[1:]:
+        with open(path, encoding="utf-8") as file:
+            runs.append(json.load(file))
+    seeds = ", ".join(str(run["seed"]) for run in runs)
+    sys.stdout.write(
+        f"{runs[0]['dataset']}, mean and standard deviation over the seeds "
+        f"{seeds}:\n\n{summary_table(runs)}\n"
+    )
+
+
+if __name__ == "__main__":
+    app.run(main)
