@@ -35,7 +35,7 @@ from archcomp_tf.builder import build
 from archcomp_tf.compression import SearchResult, initial_samples, search
 from archcomp_tf.config import ConfigError, default_config, make_objective
 from archcomp_tf.corpus import OK, Corpus
-from archcomp_tf.export import export_saved_model
+from archcomp_tf.export import export_saved_model, save_keras
 from archcomp_tf.importer import from_keras
 from archcomp_tf.labeling import Labeler, Task
 from archcomp_tf.objective import Objective
@@ -198,7 +198,7 @@ class Pipeline:
             model = self._given_teacher or self._trained_teacher()
             architecture = from_keras(model)
             with self._workdir.replacing("teacher/model.keras") as path:
-                model.save(path)
+                save_keras(model, path)
             with self._workdir.replacing("teacher/logits.npy") as path:
                 images = self._dataset.train.images
                 np.save(path, teacher_logits(model, images))
@@ -538,7 +538,7 @@ class Pipeline:
         )
         folder = f"students/{architecture.fingerprint}"
         with self._workdir.replacing(f"{folder}/model.keras") as path:
-            model.save(path)
+            save_keras(model, path)
         with self._workdir.replacing(f"{folder}/saved_model") as path:
             export_saved_model(model, path)
         return self._described(architecture) | {

@@ -11,7 +11,7 @@ import pytest
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
-from archcomp_tf.export import export_saved_model
+from archcomp_tf.export import export_saved_model, save_keras
 
 INPUT_SHAPE, NUM_CLASSES = (6, 5, 3), 4
 ARCHITECTURE = Architecture.parse(
@@ -124,3 +124,19 @@ def test_a_saved_model_that_was_there_is_replaced_as_a_whole(exported):
     _, saved_model, _ = exported
     assert (saved_model / "saved_model.pb").is_file()
     assert not list(saved_model.rglob("old.txt"))
+
+
+def test_a_keras_file_holds_the_weights_and_little_else(tmp_path):
+    network = Architecture.parse("conv3x3-64 conv3x3-64")
+    model = build(network, (6, 6, 3), 4)
+    model.compile("adam", "mse")
+    images = np.random.default_rng(0).random((8, 6, 6, 3), np.float32)
+    model.fit(images, np.zeros((8, 4)), verbose=0)
+    save_keras(model, tmp_path / "model.keras")
+    model.save(tmp_path / "keras_own.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded(images), model(images))
+    size = (tmp_path / "model.keras").stat().st_size
+    assert size < 4 * model.count_params() + 10_000
+    # Adam keeps two numbers a weight.
+    assert size < (tmp_path / "keras_own.keras").stat().st_size / 2.5
