@@ -30,6 +30,7 @@ _EXPORTS = {
     "SearchResult": "compression",
     "SearchSpace": "search_space",
     "Slot": "search_space",
+    "Task": "labeling",
     "Tolerance": "objective",
     "build": "builder",
     "compress": "pipeline",

@@ -30,13 +30,17 @@ import numpy as np
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.corpus import OK, Record
 from archcomp_tf.encoding import Encoding
-from archcomp_tf.progress import Progress
 from archcomp_tf.search_space import SearchSpace
+from archcomp_tf.training import EpochProgress
 
 MODES = ("pretrained", "joint")
 # Below this an ensemble over bootstraps of the labels has nothing to learn.
 MIN_LABELS = 8
 
+_SHOWN_LOSSES = {
+    "logits_loss": "reconstruction",
+    "log_params_loss": "log10 parameters",
+}
 _BATCH_SIZE = 128
 _ACCURACY_BATCH_SIZE = 32
 
@@ -279,7 +283,10 @@ def fit_autoencoder(
         y,
         batch_size=_BATCH_SIZE,
         epochs=epochs,
-        callbacks=[_FitProgress("embedding epoch", epochs), *callbacks],
+        callbacks=[
+            EpochProgress("embedding epoch", epochs, _SHOWN_LOSSES),
+            *callbacks,
+        ],
         verbose=0,
     )
     return history.history
@@ -433,19 +440,3 @@ def _accuracy_head(latent_dim: int, num_heads: int, units: int = 32):
         )(y)
     y = keras.layers.Reshape((num_heads,))(y)
     return keras.Model([z, log_params], y, name="accuracy")
-
-
-class _FitProgress(keras.callbacks.Callback):
-    """Reports epochs of the autoencoder as `Progress`."""
-
-    def __init__(self, stage: str, epochs: int):
-        super().__init__()
-        self._progress = Progress(stage, epochs)
-
-    def on_epoch_end(self, epoch, logs=None):
-        del epoch
-        logs = logs or {}
-        self._progress.advance(
-            f"reconstruction {logs.get('logits_loss', 0):.3f}, "
-            f"log10 parameters {logs.get('log_params_loss', 0):.4f}"
-        )

@@ -15,13 +15,13 @@ re-encoding, exact counts in place of the parameter head's, random immigrants.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import logging
 
 from archcomp_tf import cost
 from archcomp_tf.architecture import Architecture
@@ -35,6 +35,8 @@ from archcomp_tf.autoencoder import (
 from archcomp_tf.corpus import FAILED, OK, Record
 from archcomp_tf.objective import Objective
 from archcomp_tf.search_space import SearchSpace
+
+_LOGGER = logging.getLogger(__name__)
 
 Evaluate = Callable[[Sequence[Architecture]], Sequence[float]]
 CountParams = Callable[[Architecture], int]
@@ -310,7 +312,7 @@ def search(
             ledger.fingerprints | {a.fingerprint for a in proposals},
         )
         if not proposals:
-            logging.info("Every architecture of the space is labelled.")
+            _LOGGER.info("Every architecture of the space is labelled.")
             break
         ledger.label(proposals)
     return SearchResult(

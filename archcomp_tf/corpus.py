@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import math
 import os
 import pathlib
 from collections.abc import Iterator
 
-from absl import logging
-
 from archcomp_tf.architecture import Architecture
+
+_LOGGER = logging.getLogger(__name__)
 
 OK = "ok"
 FAILED = "failed"
@@ -123,7 +124,7 @@ class Corpus:
         text = self._path.read_bytes()
         whole, newline, rest = text.rpartition(b"\n")
         if rest:
-            logging.warning("%s: dropped a last line cut off.", self._path)
+            _LOGGER.warning("%s: dropped a last line cut off.", self._path)
             with open(self._path, "r+b") as file:
                 file.truncate(len(whole) + len(newline))
         for number, line in enumerate(whole.splitlines(), 1):

@@ -24,19 +24,17 @@ from collections.abc import Callable, Sequence
 from unittest import mock
 
 import grpc
-import keras
 import keras_tuner
 import numpy as np
 from keras_tuner.src import protos
 from keras_tuner.src.distribute import oracle_chief
 
 from archcomp_tf.architecture import Architecture
-from archcomp_tf.builder import build
 from archcomp_tf.corpus import FAILED, OK, Corpus, Record
 from archcomp_tf.cost import num_params
 from archcomp_tf.datasets import Dataset
 from archcomp_tf.progress import Progress
-from archcomp_tf.training import DivergedError, Recipe, train
+from archcomp_tf.training import DivergedError, Recipe, build_and_train
 
 _Trial = keras_tuner.engine.trial.Trial
 _STATUS = keras_tuner.engine.trial.TrialStatus
@@ -71,17 +69,14 @@ class Task:
           DivergedError: the training diverged.
         """
         seed = (int(architecture.fingerprint[:8], 16) + self.seed) % 2**31
-        keras.utils.set_random_seed(seed)
-        model = build(
-            architecture, self.dataset.input_shape, self.dataset.num_classes
-        )
-        return train(
-            model,
+        _, result = build_and_train(
+            architecture,
             self.dataset,
             self.recipe,
             seed=seed,
             teacher_logits=self.teacher_logits,
-        ).validation_accuracy
+        )
+        return result.validation_accuracy
 
 
 class ArchitectureOracle(keras_tuner.Oracle):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import logging
 import os
 import time
 from typing import Any
@@ -20,18 +21,17 @@ import keras
 import ml_collections
 import numpy as np
 import scipy.stats
-from absl import logging
 
 from archcomp_tf import baselines, cost, datasets
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import (
+    MIN_LABELS,
     ArchitectureAutoencoder,
     check_num_labels,
     exact_reconstruction,
     fit_autoencoder,
     unlabelled_mix,
 )
-from archcomp_tf.builder import build
 from archcomp_tf.compression import SearchResult, initial_samples, search
 from archcomp_tf.config import ConfigError, default_config, make_objective
 from archcomp_tf.corpus import OK, Corpus
@@ -45,9 +45,16 @@ from archcomp_tf.report import (
     write_scalars,
 )
 from archcomp_tf.search_space import SearchSpace
-from archcomp_tf.training import Recipe, accuracy, teacher_logits, train
+from archcomp_tf.training import (
+    Recipe,
+    accuracy,
+    build_and_train,
+    teacher_logits,
+)
 from archcomp_tf.tuning import RecipeTuner
 from archcomp_tf.workdir import WorkingDirectory
+
+_LOGGER = logging.getLogger(__name__)
 
 # Stage -> the binary that runs it alone, in the order of the flow.
 STAGES = {
@@ -110,6 +117,10 @@ def compress(
         config.seed = seed
         config.dataset = name
         config.labels.num_labels = num_labels
+        # Half of few labels are for the samples, the others for the rounds.
+        config.labels.num_initial = min(
+            config.labels.num_initial, max(MIN_LABELS, num_labels // 2)
+        )
         config.objective = {
             "name": type(objective).__name__,
             **dataclasses.asdict(objective),
@@ -322,6 +333,10 @@ class Pipeline:
                 directory=self._path(f"students/{best.fingerprint}"),
             )
             recipe = tuner.best()
+            write_scalars(
+                self._path("tensorboard/tuning"),
+                {"tuning/validation_accuracy": tuner.accuracies},
+            )
             record |= self._train_student(best, recipe, "student")
             record["recipe"] = dataclasses.asdict(recipe)
             record["predicted_accuracy"] = self._stage("search")[
@@ -419,7 +434,7 @@ class Pipeline:
         with self._workdir.replacing("report/RESULTS.md") as path:
             path.write_text(results_text(results))
         self._workdir.finish_stage("report", results)
-        logging.info("report: %s", self._path("report/RESULTS.md"))
+        _LOGGER.info("report: %s", self._path("report/RESULTS.md"))
 
     # What the stages share.
 
@@ -503,14 +518,8 @@ class Pipeline:
             )
         if settings.model:
             return keras.models.load_model(settings.model)
-        keras.utils.set_random_seed(self._seed)
-        model = build(
+        model, _ = build_and_train(
             Architecture.parse(settings.architecture),
-            self._dataset.input_shape,
-            self._dataset.num_classes,
-        )
-        train(
-            model,
             self._dataset,
             Recipe(**settings.recipe),
             seed=self._seed,
@@ -523,12 +532,8 @@ class Pipeline:
         self, architecture: Architecture, recipe: Recipe, name: str
     ) -> dict[str, Any]:
         """Trains and exports one network, and says what it is."""
-        keras.utils.set_random_seed(self._seed)
-        model = build(
-            architecture, self._dataset.input_shape, self._dataset.num_classes
-        )
-        result = train(
-            model,
+        model, result = build_and_train(
+            architecture,
             self._dataset,
             recipe,
             seed=self._seed,
@@ -576,7 +581,7 @@ class Pipeline:
 
     def _is_done(self, name: str) -> bool:
         done = self._workdir.find_stage(name) is not None
-        logging.info("stage %s: %s", name, "done before" if done else "starts")
+        _LOGGER.info("stage %s: %s", name, "done before" if done else "starts")
         return done
 
     @contextlib.contextmanager

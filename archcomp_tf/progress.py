@@ -3,14 +3,16 @@
 Every long step reports through `Progress`: which stage, how many of how many,
 what came out last, how long to go.
 
-Only the standard library and absl's logging are needed here.
+Lines go to the standard logger "archcomp_tf".  Only the standard library is
+needed here.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 
-from absl import logging
+_LOGGER = logging.getLogger(__name__)
 
 
 class Progress:
@@ -46,6 +48,6 @@ class Progress:
             to_go = elapsed / self.done * (self.total - self.done)
             time_text = f"{to_go:.0f} s to go"
         parts = [part for part in (result, time_text) if part]
-        logging.info(
+        _LOGGER.info(
             "%s %d/%d: %s", self.stage, self.done, self.total, ", ".join(parts)
         )

@@ -13,10 +13,13 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
+from archcomp_tf.architecture import Architecture
+from archcomp_tf.builder import build
 from archcomp_tf.datasets import Dataset, Split
 from archcomp_tf.progress import Progress
 
@@ -152,7 +155,7 @@ def train(
     )
     callbacks = [keras.callbacks.TerminateOnNaN(), *callbacks]
     if stage:
-        callbacks.append(_EpochProgress(stage, recipe.epochs))
+        callbacks.append(EpochProgress(stage, recipe.epochs, {"loss": "loss"}))
     history = trainee.fit(
         inputs,
         labels,
@@ -213,13 +216,48 @@ def _distiller(
     )
 
 
-class _EpochProgress(keras.callbacks.Callback):
-    """Reports epochs as `Progress`."""
+def build_and_train(
+    architecture: Architecture,
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    seed: int,
+    **kwargs: Any,
+) -> tuple[keras.Model, TrainingResult]:
+    """Builds a network for a data set and trains it.
 
-    def __init__(self, stage: str, epochs: int):
+    Args:
+      architecture: the network.
+      dataset: gives the images' shape and the classes.
+      recipe: how to train.
+      seed: of the first weights and of the order of the images.
+      **kwargs: of `train`.
+
+    Returns:
+      The trained model, and what `train` gives.
+    """
+    keras.utils.set_random_seed(seed)
+    model = build(architecture, dataset.input_shape, dataset.num_classes)
+    return model, train(model, dataset, recipe, seed=seed, **kwargs)
+
+
+class EpochProgress(keras.callbacks.Callback):
+    """Reports epochs as `Progress`.
+
+    Args:
+      stage: what is being trained.
+      epochs: how many there are.
+      names: key of Keras' logs -> what it is called in the line.
+    """
+
+    def __init__(self, stage: str, epochs: int, names: dict[str, str]):
         super().__init__()
         self._progress = Progress(stage, epochs)
+        self._names = names
 
     def on_epoch_end(self, epoch, logs=None):
         del epoch
-        self._progress.advance(f"loss {(logs or {}).get('loss', 0):.4f}")
+        values = (
+            f"{name} {logs[key]:.4f}" for key, name in self._names.items()
+        )
+        self._progress.advance(", ".join(values))

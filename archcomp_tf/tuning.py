@@ -5,15 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 
-import keras
 import keras_tuner
 import numpy as np
 
 from archcomp_tf.architecture import Architecture
-from archcomp_tf.builder import build
 from archcomp_tf.datasets import Dataset
 from archcomp_tf.progress import Progress
-from archcomp_tf.training import DivergedError, Recipe, train
+from archcomp_tf.training import DivergedError, Recipe, build_and_train
 
 
 class RecipeTuner(keras_tuner.RandomSearch):
@@ -81,20 +79,15 @@ class RecipeTuner(keras_tuner.RandomSearch):
     def run_trial(self, trial) -> dict[str, float]:
         """Trains the network by the trial's recipe; divergence counts as 0."""
         recipe = self.recipe(trial.hyperparameters)
-        keras.utils.set_random_seed(self._seed)
-        model = build(
-            self._architecture,
-            self._dataset.input_shape,
-            self._dataset.num_classes,
-        )
         try:
-            accuracy = train(
-                model,
+            _, result = build_and_train(
+                self._architecture,
                 self._dataset,
                 recipe,
                 seed=self._seed,
                 teacher_logits=self._teacher_logits,
-            ).validation_accuracy
+            )
+            accuracy = result.validation_accuracy
         except DivergedError:
             accuracy = 0.0
         self._progress.advance(
@@ -108,6 +101,12 @@ class RecipeTuner(keras_tuner.RandomSearch):
         hp = self.oracle.get_space()
         self.recipe(hp)
         self.oracle.update_space(hp)
+
+    @property
+    def accuracies(self) -> list[float]:
+        """Validation accuracy of each trial, in the order of the trials."""
+        trials = self.oracle.trials
+        return [trials[name].score for name in sorted(trials, key=int)]
 
     def best(self) -> Recipe:
         """Runs the trials that are left and gives the best recipe."""

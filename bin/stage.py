@@ -1,13 +1,14 @@
 """Flags, seed, one call: what all binaries in this folder share."""
 
 import contextlib
+import logging
 import os
 import sys
 
 # Before TensorFlow is loaded: its start-up notices say nothing of the run.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from absl import app, flags, logging
+from absl import app, flags
 from ml_collections import config_flags
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -26,6 +27,8 @@ def run(method: str) -> None:
       method: a stage's name, or "run" for all of them.
     """
     flags.mark_flags_as_required(["config", "workdir"])
+    # What libraries say of themselves is left out, --verbosity=0 shows it.
+    flags.FLAGS.set_default("verbosity", -1)
     for flag in (_CONFIG, _WORKDIR):  # so that --help shows them
         flags.FLAGS.register_key_flag_for_module(
             sys.argv[0], flags.FLAGS[flag.name]
@@ -44,11 +47,13 @@ def _parse(argv: list[str]) -> list[str]:
 def _main(argv: list[str], method: str) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
+    _log_to_stderr()
     # Loaded late: TensorFlow takes seconds that --help need not wait for.
     import keras
+    import keras_tuner
     import tensorflow as tf
 
-    from archcomp_tf import pipeline, report, workdir
+    from archcomp_tf import labeling, pipeline, report, workdir
 
     tf.config.experimental.enable_op_determinism()
     try:
@@ -58,8 +63,27 @@ def _main(argv: list[str], method: str) -> int:
             result = getattr(stages, method)()
         if result is not None:
             print(report.results_text(result.results))
-    except (ValueError, OSError, workdir.MissingStageError) as error:
-        logging.debug("%s", error, exc_info=True)
+    except (
+        ValueError,
+        OSError,
+        labeling.WorkerError,
+        workdir.MissingStageError,
+        keras_tuner.errors.FatalError,
+    ) as error:
+        # The traceback is there for those who ask: --verbosity=1.
+        logging.getLogger("absl").debug("%s", error, exc_info=True)
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _log_to_stderr() -> None:
+    """One line a step: when, and what."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
+    )
+    logger = logging.getLogger("archcomp_tf")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False

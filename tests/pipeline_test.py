@@ -128,6 +128,7 @@ def test_every_stage_leaves_tensorboard_scalars(finished):
         "labels",
         "autoencoder",
         "descent_0",
+        "tuning",
         "student",
         "width_scaled",
         "random_search",

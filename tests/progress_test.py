@@ -21,7 +21,7 @@ def clock(monkeypatch):
 @pytest.fixture
 def advance(clock, caplog):
     """Steps of some seconds each; gives the lines logged meanwhile."""
-    caplog.set_level(logging.INFO, logger="absl")
+    caplog.set_level(logging.INFO, logger="archcomp_tf")
 
     def advance(reported, num, seconds, **options):
         before = len(caplog.messages)

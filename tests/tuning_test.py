@@ -27,6 +27,7 @@ def test_the_best_recipe_is_the_trial_with_the_highest_accuracy(tmp_path):
     recipe = tuner.best()
     trials = tuner.oracle.trials.values()
     assert len(trials) == 3
+    assert tuner.accuracies == [trial.score for trial in trials]
     best = max(trials, key=lambda trial: trial.score)
     assert recipe == tuner.recipe(best.hyperparameters)
     assert recipe.learning_rate != BASE.learning_rate
