@@ -60,24 +60,28 @@ class SearchResult:
     traces: tuple[np.ndarray, ...] = ()
 
     @property
+    def ranked(self) -> list[Record]:
+        """The records whose labels did not fail, highest objective first."""
+        labelled = [record for record in self.history if record.status == OK]
+        return sorted(labelled, key=self.score, reverse=True)
+
+    @property
     def best(self) -> Record:
         """The record with the highest objective.
 
         Raises:
           ValueError: every label failed.
         """
-        labelled = [record for record in self.history if record.status == OK]
-        if not labelled:
+        if not self.ranked:
             raise ValueError(f"All {len(self.history)} labels failed.")
-        return max(labelled, key=self.score)
+        return self.ranked[0]
 
     @property
     def pareto(self) -> tuple[Record, ...]:
         """Records that no other beats in both respects, smallest first."""
         front: list[Record] = []
-        labelled = [record for record in self.history if record.status == OK]
         for record in sorted(
-            labelled, key=lambda r: (r.num_params, -r.accuracy)
+            self.ranked, key=lambda r: (r.num_params, -r.accuracy)
         ):
             if not front or record.accuracy > front[-1].accuracy:
                 front.append(record)
@@ -396,9 +400,7 @@ def _starts(
     rng: np.random.Generator,
 ) -> list[Architecture]:
     """The teacher, the best so far, their mutations, and samples."""
-    labelled = [r for r in result.history if r.status == OK]
-    ranked = sorted(labelled, key=result.score, reverse=True)
-    best = [record.architecture for record in ranked[: num // 4]]
+    best = [record.architecture for record in result.ranked[: num // 4]]
     starts = ([teacher] if teacher else []) + best
     while best and len(starts) < 3 * num // 4:
         start = best[rng.integers(len(best))]

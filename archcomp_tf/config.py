@@ -77,9 +77,11 @@ def default_config() -> ml_collections.ConfigDict:
     config.autoencoder.epochs = 40
     config.autoencoder.num_architectures = 4096
 
-    # The final training, of the student and of the controls alike.
+    # The final training, of the student and of the controls alike.  So many of
+    # a search's best are trained by this recipe, and the best of them stays.
     config.student = ml_collections.ConfigDict()
     config.student.recipe = recipe_config(epochs=40)
+    config.student.num_finalists = 3
     config.student.num_tuning_trials = 6
     return config.lock()
 

@@ -15,6 +15,7 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
+import json
 import math
 import multiprocessing
 import os
@@ -51,7 +52,7 @@ class Task:
 
     Attributes:
       dataset: trained on its train split, judged on its validation split.
-      recipe: the brief training.
+      recipe: the training, where a call asks for no other.
       seed: of the first weights and of the order of the images.
       teacher_logits: `[len(dataset.train), num_classes]` to distil from, or
         None.
@@ -62,7 +63,7 @@ class Task:
     seed: int
     teacher_logits: np.ndarray | None = None
 
-    def run(self, architecture: Architecture) -> float:
+    def run(self, architecture: Architecture, recipe: Recipe) -> float:
         """Trains the network; its validation accuracy in [0, 1].
 
         Raises:
@@ -72,7 +73,7 @@ class Task:
         _, result = build_and_train(
             architecture,
             self.dataset,
-            self.recipe,
+            recipe,
             seed=seed,
             teacher_logits=self.teacher_logits,
         )
@@ -83,13 +84,15 @@ class ArchitectureOracle(keras_tuner.Oracle):
     """Hands out the submitted architectures, each once, one a trial.
 
     Args:
-      on_end: called with each architecture and its ended trial.
+      on_end: called with each architecture, its recipe and its ended trial.
       waits: whether tuners wait for more when all are handed out; if not,
         they are told to stop.
     """
 
     def __init__(
-        self, on_end: Callable[[Architecture, _Trial], None], waits: bool
+        self,
+        on_end: Callable[[Architecture, Recipe, _Trial], None],
+        waits: bool,
     ):
         super().__init__(
             objective=keras_tuner.Objective("accuracy", "max"),
@@ -101,25 +104,26 @@ class ArchitectureOracle(keras_tuner.Oracle):
         self._on_end = on_end
         self._queue = collections.deque()
 
-    def submit(self, architectures: Sequence[Architecture]) -> None:
-        """Adds architectures to what is handed out."""
-        self._queue.extend(a.to_json() for a in architectures)
+    def submit(
+        self, architectures: Sequence[Architecture], recipe: Recipe
+    ) -> None:
+        """Adds architectures to what is handed out, to be trained so."""
+        text = json.dumps(dataclasses.asdict(recipe))
+        self._queue.extend(
+            {"architecture": a.to_json(), "recipe": text} for a in architectures
+        )
 
     def populate_space(self, trial_id: str) -> dict:
-        """The next architecture as the value of the only hyperparameter."""
+        """The next architecture and its recipe as hyperparameters."""
         del trial_id
         if not self._queue:
             return {"status": _STATUS.IDLE if self.waits else _STATUS.STOPPED}
-        values = {"architecture": self._queue.popleft()}
-        return {"status": _STATUS.RUNNING, "values": values}
+        return {"status": _STATUS.RUNNING, "values": self._queue.popleft()}
 
     def end_trial(self, trial: _Trial) -> None:
         """Ends the trial and passes it on."""
         super().end_trial(trial)
-        text = trial.hyperparameters.values["architecture"]
-        self._on_end(
-            Architecture.from_json(text), self.get_trial(trial.trial_id)
-        )
+        self._on_end(*_asked_for(trial), self.get_trial(trial.trial_id))
 
 
 class LabelingTuner(keras_tuner.engine.base_tuner.BaseTuner):
@@ -146,15 +150,15 @@ class LabelingTuner(keras_tuner.engine.base_tuner.BaseTuner):
     def run_trial(self, trial: _Trial) -> dict[str, float]:
         """Trains the trial's architecture."""
         start = time.monotonic()
-        text = trial.hyperparameters.values["architecture"]
+        architecture, recipe = _asked_for(trial)
         try:
-            accuracy = self._task.run(Architecture.from_json(text))
+            accuracy = self._task.run(architecture, recipe)
         except DivergedError as error:
             raise keras_tuner.errors.FailedTrialError(str(error)) from error
         except Exception as error:
             # KerasTuner would note any other error and go on without a label.
             raise keras_tuner.errors.FatalError(
-                f"Labelling {text} stopped: {error}"
+                f"Labelling {architecture} stopped: {error}"
             ) from error
         return {"accuracy": accuracy, "seconds": time.monotonic() - start}
 
@@ -191,11 +195,16 @@ class Labeler:
         self._ended = threading.Event()
         self._error: Exception | None = None
 
-    def __call__(self, architectures: Sequence[Architecture]) -> list[float]:
+    def __call__(
+        self,
+        architectures: Sequence[Architecture],
+        recipe: Recipe | None = None,
+    ) -> list[float]:
         """Labels architectures, the known ones from the corpus.
 
         Args:
           architectures: N networks.
+          recipe: the training, in place of the task's.
 
         Returns:
           N validation accuracies in [0, 1], NaN for a label that failed.
@@ -203,19 +212,23 @@ class Labeler:
         Raises:
           WorkerError: a worker process died.
         """
+        recipe = recipe or self._task.recipe
+        keys = [
+            (a.fingerprint, self._task.seed, recipe.name) for a in architectures
+        ]
         todo = {
-            a.fingerprint: a
-            for a in architectures
-            if self._corpus.get(self._key(a)) is None
+            key: architecture
+            for key, architecture in zip(keys, architectures, strict=True)
+            if self._corpus.get(key) is None
         }
         if todo:
             self._progress = Progress("label", len(todo))
-            self._oracle.submit(list(todo.values()))
+            self._oracle.submit(list(todo.values()), recipe)
             if self._num_workers == 1:
                 self._tuner.search()
             else:
                 self._wait_for_workers()
-        return [self._corpus.get(self._key(a)).accuracy for a in architectures]
+        return [self._corpus.get(key).accuracy for key in keys]
 
     def close(self) -> None:
         """Ends the worker processes, if there are any."""
@@ -226,11 +239,9 @@ class Labeler:
             self._server.stop(grace=None)
         self._workers, self._server = [], None
 
-    def _key(self, architecture: Architecture) -> tuple[str, int, str]:
-        recipe = self._task.recipe.name
-        return (architecture.fingerprint, self._task.seed, recipe)
-
-    def _record(self, architecture: Architecture, trial: _Trial) -> None:
+    def _record(
+        self, architecture: Architecture, recipe: Recipe, trial: _Trial
+    ) -> None:
         """Writes what came of a trial; also called from the server's thread."""
         try:
             accuracy, seconds, status, reason = math.nan, 0.0, FAILED, ""
@@ -251,7 +262,7 @@ class Labeler:
                 status=status,
                 reason=reason,
                 seed=self._task.seed,
-                recipe=self._task.recipe.name,
+                recipe=recipe.name,
                 seconds=round(seconds, 2),
             )
             self._corpus.append(record)
@@ -308,6 +319,13 @@ class Labeler:
             with mock.patch.dict(os.environ, environment):
                 worker.start()
             self._workers.append(worker)
+
+
+def _asked_for(trial: _Trial) -> tuple[Architecture, Recipe]:
+    """What a trial is to train, and how."""
+    values = trial.hyperparameters.values
+    recipe = Recipe(**json.loads(values["recipe"]))
+    return Architecture.from_json(values["architecture"]), recipe
 
 
 def _work(task: Task, directory: str, index: int) -> None:

@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import functools
 import logging
+import math
 import os
 import time
 from typing import Any
@@ -34,7 +35,7 @@ from archcomp_tf.autoencoder import (
 )
 from archcomp_tf.compression import SearchResult, initial_samples, search
 from archcomp_tf.config import ConfigError, default_config, make_objective
-from archcomp_tf.corpus import OK, Corpus
+from archcomp_tf.corpus import OK, Corpus, Record
 from archcomp_tf.export import export_saved_model, save_keras
 from archcomp_tf.importer import from_keras
 from archcomp_tf.labeling import Labeler, Task
@@ -255,7 +256,8 @@ class Pipeline:
             history = fit_autoencoder(
                 autoencoder,
                 seen,
-                list(self._corpus),
+                # Several workers leave records in any order.
+                sorted(self._corpus, key=lambda record: record.key),
                 self._count_params,
                 seed=self._seed,
                 epochs=epochs,
@@ -296,7 +298,7 @@ class Pipeline:
                 mode=self._config.autoencoder.mode,
             )
             self._write_search_scalars(result)
-            best = result.best
+            best = self._finalist(result)
             record |= {
                 "num_labels": len(result.history),
                 "num_rounds": len(result.traces),
@@ -364,7 +366,7 @@ class Pipeline:
             )
             networks = {
                 "width_scaled": scaled,
-                "random_search": random.best.architecture.compact,
+                "random_search": self._finalist(random).architecture.compact,
             }
             for name, architecture in networks.items():
                 record[name] = self._train_student(architecture, recipe, name)
@@ -527,6 +529,25 @@ class Pipeline:
             stage="teacher epoch",
         )
         return model
+
+    def _finalist(self, result: SearchResult) -> Record:
+        """The best of a search, after its best few are trained for longer.
+
+        The first of many labels after a brief training is, often enough, only
+        the luckiest.
+        """
+        settings = self._config.student
+        finalists = result.ranked[: settings.num_finalists]
+        accuracies = self._labeler(
+            [record.architecture for record in finalists],
+            Recipe(**settings.recipe),
+        )
+        trained = [
+            dataclasses.replace(record, accuracy=accuracy)
+            for record, accuracy in zip(finalists, accuracies, strict=True)
+            if not math.isnan(accuracy)
+        ]
+        return max(trained, key=result.score, default=result.best)
 
     def _train_student(
         self, architecture: Architecture, recipe: Recipe, name: str
