@@ -199,10 +199,8 @@ def _distiller(
         "image": keras.Input(model.input_shape[1:], name="image"),
         "teacher_logits": keras.Input((num_classes,), name="teacher_logits"),
     }
-    teacher = keras.Model(
-        inputs, keras.layers.Identity()(inputs["teacher_logits"])
-    )
-    student = keras.Model(inputs, model(inputs["image"]))
+    teacher = keras.Model(inputs, _Select("teacher_logits")(inputs))
+    student = keras.Model(inputs, model(_Select("image")(inputs)))
     return keras.distillation.Distiller(
         teacher=teacher,
         student=student,
@@ -239,6 +237,21 @@ def build_and_train(
     keras.utils.set_random_seed(seed)
     model = build(architecture, dataset.input_shape, dataset.num_classes)
     return model, train(model, dataset, recipe, seed=seed, **kwargs)
+
+
+class _Select(keras.layers.Layer):
+    """Passes one of several named inputs on.
+
+    Every input of a functional model must lead to its output; this way those
+    that are not used do.
+    """
+
+    def __init__(self, key: str):
+        super().__init__()
+        self._key = key
+
+    def call(self, inputs):
+        return inputs[self._key]
 
 
 class EpochProgress(keras.callbacks.Callback):
