@@ -29,7 +29,8 @@ assert files >= student["compression_ratio"] / 2, (teacher_bytes, student_bytes)
 
 test = archcomp_tf.datasets.load("digits").test
 images = np.round(test.images * 255).astype(np.uint8)
-served = tf.saved_model.load(str(folder / "saved_model")).classify(images)
+model = tf.saved_model.load(str(folder / "saved_model"))
+served = model.classify(images)
 accuracy = np.mean(np.argmax(served, axis=-1) == test.labels)
 assert abs(accuracy - student["test_accuracy"]) < 1e-9, accuracy
 print(

@@ -37,7 +37,8 @@ def export_saved_model(
 ) -> None:
     """Writes a SavedModel with one named endpoint.
 
-    `tf.saved_model.load(directory).classify(images)` takes uint8 images
+    With `model = tf.saved_model.load(directory)`, `model.classify(images)` takes
+    uint8 images
     `[N, height, width, channels]`, any N, and gives the probabilities of the
     classes, float32 `[N, num_classes]`.  It is the serving default too.
 
