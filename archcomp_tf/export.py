@@ -37,10 +37,10 @@ def export_saved_model(
 ) -> None:
     """Writes a SavedModel with one named endpoint.
 
-    With `model = tf.saved_model.load(directory)`, `model.classify(images)` takes
-    uint8 images
-    `[N, height, width, channels]`, any N, and gives the probabilities of the
-    classes, float32 `[N, num_classes]`.  It is the serving default too.
+    With `model = tf.saved_model.load(directory)`, `model.classify(images)`
+    takes uint8 images `[N, height, width, channels]`, any N, and gives the
+    probabilities of the classes, float32 `[N, num_classes]`.  It is the serving
+    default too.
 
     Args:
       model: float images in [0, 1] -> logits.
