@@ -25,16 +25,21 @@ import tensorflow as tf
 
 from archcomp_tf import cost
 from archcomp_tf.architecture import Architecture
-from archcomp_tf.autoencoder import (
-    ArchitectureAutoencoder,
+from archcomp_tf.autoencoder import ArchitectureAutoencoder
+from archcomp_tf.corpus import FAILED, OK, Record
+from archcomp_tf.fitting import (
     check_num_labels,
-    fit_accuracy_head,
     fit_autoencoder,
+    fit_ensemble_head,
     unlabelled_mix,
 )
-from archcomp_tf.corpus import FAILED, OK, Record
 from archcomp_tf.objective import Objective
 from archcomp_tf.search_space import SearchSpace
+
+# Of a descent.  Twice as far from its start, what the heads promise is higher
+# and what the networks are worth is lower (results/embedding).
+NUM_STEPS = 60
+LEARNING_RATE = 0.02
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -112,7 +117,7 @@ class Descent:
     def __call__(
         self,
         z: np.ndarray,
-        objective: Objective,
+        objectives: Objective | Sequence[Objective],
         num_steps: int,
         learning_rate: float,
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -120,7 +125,8 @@ class Descent:
 
         Args:
           z: float `[B, D]`, the starts.
-          objective: of the class given to the constructor.
+          objectives: of the class given to the constructor: one for all
+            starts, or B of them, one a start.
           num_steps: S, how many steps of Adam.
           learning_rate: length of a step, in units of z.
 
@@ -128,54 +134,89 @@ class Descent:
           The end points `[B, D]`, and the trace, step by step: "z"
           `[S, B, D]`, "objective", "accuracy" and "log_params" `[S, B]`, all
           before the step.
+
+        Raises:
+          ValueError: there are neither one nor B objectives.
         """
-        numbers = {
-            name: tf.constant(value, tf.float32)
-            for name, value in dataclasses.asdict(objective).items()
-        }
-        z, trace = self._descend(
+        z, trace = self.descend(
             tf.constant(z, tf.float32),
-            numbers,
+            objective_numbers(objectives, len(z)),
             tf.constant(num_steps),
             tf.constant(learning_rate, tf.float32),
         )
         return z.numpy(), {name: t.numpy() for name, t in trace.items()}
 
     @tf.function(reduce_retracing=True)
-    def _descend(self, z, numbers, num_steps, learning_rate):
+    def descend(self, z, numbers, num_steps, learning_rate):
+        """The same on tensors, for graphs of one's own.
+
+        Args:
+          z: float32 `[B, D]`.
+          numbers: the objectives' fields, each float32 `[B]`.
+          num_steps: int32, S.
+          learning_rate: float32.
+
+        Returns:
+          As `__call__`, in tensors.
+        """
         names = ("z", "objective", "accuracy", "log_params")
         arrays = tuple(
             tf.TensorArray(tf.float32, size=num_steps) for _ in names
         )
-        # Adam, Kingma and Ba, arXiv 1412.6980.
         mean, square = tf.zeros_like(z), tf.zeros_like(z)
         for step in tf.range(num_steps):
-            with tf.GradientTape() as tape:
-                tape.watch(z)
-                accuracies, log_params = self._autoencoder.heads(z)
-                accuracy = tf.reduce_mean(accuracies, axis=-1)
-                value = self._objective_type.relaxed(
-                    accuracy, log_params, **numbers
-                )
-            gradient = tape.gradient(value, z)
+            before = z
+            z, mean, square, *values = self._step(
+                z, mean, square, numbers, tf.cast(step, z.dtype), learning_rate
+            )
             arrays = tuple(
                 array.write(step, tensor)
-                for array, tensor in zip(
-                    arrays, (z, value, accuracy, log_params), strict=True
-                )
+                for array, tensor in zip(arrays, (before, *values), strict=True)
             )
-            mean = 0.9 * mean + 0.1 * gradient
-            square = 0.999 * square + 0.001 * gradient**2
-            power = tf.cast(step + 1, tf.float32)
-            unit = (mean / (1 - 0.9**power)) / (
-                tf.sqrt(square / (1 - 0.999**power)) + 1e-8
-            )
-            z = _normalise(z + learning_rate * unit)
         trace = {
             name: array.stack()
             for name, array in zip(names, arrays, strict=True)
         }
         return z, trace
+
+    # Small heads on few points: without XLA most of a step is spent between
+    # its operations.
+    @tf.function(jit_compile=True, reduce_retracing=True)
+    def _step(self, z, mean, square, numbers, step, learning_rate):
+        """One step of Adam (Kingma and Ba, arXiv 1412.6980), uphill."""
+        with tf.GradientTape() as tape:
+            tape.watch(z)
+            accuracy, _, log_params = self._autoencoder.heads(z)
+            value = self._objective_type.relaxed(
+                accuracy, log_params, **numbers
+            )
+        gradient = tape.gradient(value, z)
+        mean = 0.9 * mean + 0.1 * gradient
+        square = 0.999 * square + 0.001 * gradient**2
+        unit = (mean / (1 - 0.9 ** (step + 1))) / (
+            tf.sqrt(square / (1 - 0.999 ** (step + 1))) + 1e-8
+        )
+        z = self._autoencoder.project(z + learning_rate * unit)
+        return z, mean, square, value, accuracy, log_params
+
+
+def objective_numbers(
+    objectives: Objective | Sequence[Objective], num: int
+) -> dict[str, tf.Tensor]:
+    """The fields of one objective, or of `num` of a class, each `[num]`."""
+    if not isinstance(objectives, Sequence):
+        objectives = [objectives] * num
+    if len(objectives) != num:
+        raise ValueError(
+            f"Expected one objective or one for each of {num} starts; got "
+            f"{len(objectives)}."
+        )
+    return {
+        field.name: tf.constant(
+            [getattr(o, field.name) for o in objectives], tf.float32
+        )
+        for field in dataclasses.fields(objectives[0])
+    }
 
 
 def propose(
@@ -187,8 +228,8 @@ def propose(
     count_params: CountParams,
     num: int,
     *,
-    num_steps: int = 60,
-    learning_rate: float = 0.05,
+    num_steps: int = NUM_STEPS,
+    learning_rate: float = LEARNING_RATE,
 ) -> tuple[list[Architecture], dict[str, float], np.ndarray]:
     """New architectures that the heads expect most of.
 
@@ -207,21 +248,56 @@ def propose(
       Up to `num` members, the most promising first; the predicted accuracy of
       each by fingerprint; the mean objective along the descent `[num_steps]`.
     """
-    z, trace = descent(
-        autoencoder.encode(starts), objective, num_steps, learning_rate
+    members, trace = _descend(
+        autoencoder, descent, starts, objective, num_steps, learning_rate
     )
-    path = np.concatenate([trace["z"].reshape(-1, z.shape[-1]), z])
-    candidates = {
-        a.fingerprint: a
-        for a in autoencoder.decode(path)
-        if a.fingerprint not in known
-    }
-    scored = _score(
-        autoencoder, list(candidates.values()), objective, count_params
-    )
+    candidates = [a for a in members if a.fingerprint not in known]
+    scored = _score(autoencoder, candidates, objective, count_params)
     best = sorted(scored, key=lambda item: -item[0])[:num]
     predictions = {a.fingerprint: accuracy for _, accuracy, a in best}
     return [a for _, _, a in best], predictions, trace["objective"].mean(axis=1)
+
+
+def predicted_front(
+    autoencoder: ArchitectureAutoencoder,
+    descent: Descent,
+    starts: Sequence[Architecture],
+    objectives: Sequence[Objective],
+    count_params: CountParams,
+    *,
+    num_steps: int = NUM_STEPS,
+    learning_rate: float = LEARNING_RATE,
+) -> list[tuple[Architecture, float, int]]:
+    """The Pareto front that the heads expect, from one batch of descents.
+
+    Args:
+      autoencoder: embedding and heads.
+      descent: over the same autoencoder.
+      starts: members that the descent starts from, under each objective.
+      objectives: of the descent's class, such as `LogParams` of many weights.
+      count_params: exact parameters of a member.
+      num_steps: of the descent.
+      learning_rate: of the descent.
+
+    Returns:
+      Members with their predicted accuracy and exact parameters, smallest
+      first; no other that was found is both smaller and expected to be better.
+    """
+    members, _ = _descend(
+        autoencoder,
+        descent,
+        [start for start in starts for _ in objectives],
+        [objective for _ in starts for objective in objectives],
+        num_steps,
+        learning_rate,
+    )
+    accuracies, _, _ = autoencoder.predict_heads(members)
+    points = zip(members, accuracies, map(count_params, members), strict=True)
+    front: list[tuple[Architecture, float, int]] = []
+    for member, accuracy, size in sorted(points, key=lambda p: (p[2], -p[1])):
+        if not front or accuracy > front[-1][1]:
+            front.append((member, float(accuracy), size))
+    return front
 
 
 def search(
@@ -257,7 +333,7 @@ def search(
       num_starts: of each descent.
       autoencoder: an embedding of this space that was trained before; without
         one it is trained here.
-      mode: "pretrained" or "joint", see `autoencoder.py`.
+      mode: "pretrained" or "joint", see `fitting.py`.
 
     Returns:
       All labelled records and the best of them.
@@ -274,14 +350,14 @@ def search(
     if autoencoder is None:
         keras.utils.set_random_seed(seed)
         autoencoder = ArchitectureAutoencoder(space)
-        mix = unlabelled_mix(space, [teacher] if teacher else [], 4096, rng)
+        mix = unlabelled_mix(space, [teacher] if teacher else [], 8192, rng)
         fit_autoencoder(
             autoencoder,
             mix,
             ledger.records,
             count_params,
             seed=seed,
-            epochs=40,
+            epochs=30,
             mode=mode,
         )
     descent = Descent(autoencoder, type(objective))
@@ -290,11 +366,20 @@ def search(
     untrained = autoencoder.accuracy_head.get_weights()
     while len(ledger.records) < num_labels:
         autoencoder.accuracy_head.set_weights(untrained)
-        fit_accuracy_head(
-            autoencoder, ledger.records, seed=seed + len(ledger.records)
+        fit_ensemble_head(
+            autoencoder,
+            autoencoder.accuracy_head,
+            ledger.records,
+            seed=seed + len(ledger.records),
         )
         result = SearchResult(tuple(ledger.records), objective)
-        starts = _starts(space, teacher, result, num_starts, rng)
+        starts = descent_starts(
+            space,
+            [r.architecture for r in result.ranked],
+            teacher,
+            num_starts,
+            rng,
+        )
         wanted = min(labels_a_round, num_labels - len(ledger.records))
         immigrants = wanted // 8
         proposals, predicted, trace = propose(
@@ -392,15 +477,24 @@ def new_samples(
     return samples
 
 
-def _starts(
+def descent_starts(
     space: SearchSpace,
+    ranked: Sequence[Architecture],
     teacher: Architecture | None,
-    result: SearchResult,
     num: int,
     rng: np.random.Generator,
 ) -> list[Architecture]:
-    """The teacher, the best so far, their mutations, and samples."""
-    best = [record.architecture for record in result.ranked[: num // 4]]
+    """Where a descent starts: the teacher, the best, near them, anywhere.
+
+    Args:
+      space: the space.
+      ranked: labelled members, the best first.
+      teacher: a member, if it is known.
+      num: how many to give; a quarter of them are the best, half are their
+        mutations, the rest are samples.
+      rng: the randomness.
+    """
+    best = list(ranked[: num // 4])
     starts = ([teacher] if teacher else []) + best
     while best and len(starts) < 3 * num // 4:
         start = best[rng.integers(len(best))]
@@ -408,6 +502,23 @@ def _starts(
             start = space.mutate(start, rng)
         starts.append(start)
     return starts + [space.sample(rng) for _ in range(num - len(starts))]
+
+
+def _descend(
+    autoencoder: ArchitectureAutoencoder,
+    descent: Descent,
+    starts: Sequence[Architecture],
+    objectives: Objective | Sequence[Objective],
+    num_steps: int,
+    learning_rate: float,
+) -> tuple[list[Architecture], dict[str, np.ndarray]]:
+    """The different networks on the descents' paths, and the trace."""
+    z, trace = descent(
+        autoencoder.encode(starts), objectives, num_steps, learning_rate
+    )
+    path = np.concatenate([trace["z"].reshape(-1, z.shape[-1]), z])
+    members = {a.fingerprint: a for a in autoencoder.decode(path)}
+    return list(members.values()), trace
 
 
 def _score(
@@ -428,9 +539,3 @@ def _score(
         )
         for accuracy, candidate in zip(accuracies, candidates, strict=True)
     ]
-
-
-def _normalise(z):
-    """Back onto mean 0 and variance 1, where the encoder's points are."""
-    mean, variance = keras.ops.moments(z, axes=-1, keepdims=True)
-    return (z - mean) / keras.ops.sqrt(variance + 1e-6)

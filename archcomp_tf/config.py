@@ -68,14 +68,13 @@ def default_config() -> ml_collections.ConfigDict:
 
     # See `ArchitectureAutoencoder` and `fit_autoencoder`.
     config.autoencoder = ml_collections.ConfigDict()
-    config.autoencoder.latent_dim = 32
+    config.autoencoder.channels = 8
     config.autoencoder.width = 64
-    config.autoencoder.num_blocks = 2
     config.autoencoder.num_heads = 5
     config.autoencoder.noise = 0.1
     config.autoencoder.mode = "pretrained"
-    config.autoencoder.epochs = 40
-    config.autoencoder.num_architectures = 4096
+    config.autoencoder.epochs = 30
+    config.autoencoder.num_architectures = 16_384
 
     # The final training, of the student and of the controls alike.  So many of
     # a search's best are trained by this recipe, and the best of them stays.

@@ -40,6 +40,7 @@ class Record:
       seed: of the training.
       recipe: name of the training's recipe.
       seconds: wall time of the label.
+      measured: further columns, such as {"latency_ms": 3.2}.
     """
 
     architecture: Architecture
@@ -50,6 +51,22 @@ class Record:
     seed: int = 0
     recipe: str = ""
     seconds: float = 0.0
+    measured: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def target(self, name: str) -> float:
+        """What a head may learn: "accuracy", or a column of `measured`.
+
+        Raises:
+          KeyError: the record has no such column.
+        """
+        if name == "accuracy":
+            return self.accuracy
+        if name not in self.measured:
+            raise KeyError(
+                f"Expected a column {name!r} in the record of "
+                f"{self.architecture}; got {sorted(self.measured)}."
+            )
+        return self.measured[name]
 
     @property
     def key(self) -> tuple[str, int, str]:

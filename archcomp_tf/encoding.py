@@ -93,19 +93,27 @@ class Encoding:
           N members of the space.
         """
         logits = np.where(self.mask, np.nan_to_num(logits), -np.inf)
-        best = {
-            name: np.argmax(logits[:, :, group], axis=-1)
-            for name, group in self.groups.items()
-        }
-        return [
+        best = np.stack(
+            [np.argmax(logits[:, :, g], axis=-1) for g in self.groups.values()],
+            axis=-1,
+        )
+        # Many points of a descent's path decode alike: each is made once.
+        rows, places = np.unique(
+            best.reshape(len(best), -1), axis=0, return_inverse=True
+        )
+        names = tuple(self.groups)
+        members = [
             Architecture(
                 tuple(
-                    self._layer(slot, {k: v[n, index] for k, v in best.items()})
-                    for index, slot in enumerate(self.space.slots)
+                    self._layer(slot, dict(zip(names, choice, strict=True)))
+                    for slot, choice in zip(
+                        self.space.slots, row.tolist(), strict=True
+                    )
                 )
             )
-            for n in range(len(logits))
+            for row in rows.reshape(-1, *best.shape[1:])
         ]
+        return [members[place] for place in places.ravel()]
 
     def _columns_of(self, index: int, layer: Layer) -> list[int]:
         key = (index, layer)

@@ -25,18 +25,18 @@ import scipy.stats
 
 from archcomp_tf import baselines, cost, datasets
 from archcomp_tf.architecture import Architecture
-from archcomp_tf.autoencoder import (
-    MIN_LABELS,
-    ArchitectureAutoencoder,
-    check_num_labels,
-    exact_reconstruction,
-    fit_autoencoder,
-    unlabelled_mix,
-)
+from archcomp_tf.autoencoder import ArchitectureAutoencoder
 from archcomp_tf.compression import SearchResult, initial_samples, search
 from archcomp_tf.config import ConfigError, default_config, make_objective
 from archcomp_tf.corpus import OK, Corpus, Record
+from archcomp_tf.evaluation import exact_reconstruction, params_error
 from archcomp_tf.export import export_saved_model, save_keras
+from archcomp_tf.fitting import (
+    MIN_LABELS,
+    check_num_labels,
+    fit_autoencoder,
+    unlabelled_mix,
+)
 from archcomp_tf.importer import from_keras
 from archcomp_tf.labeling import Labeler, Task
 from archcomp_tf.objective import Objective
@@ -266,13 +266,13 @@ class Pipeline:
             )
             with self._workdir.replacing("autoencoder/model.keras") as path:
                 autoencoder.save(path)
-            sizes = np.array([self._count_params(a) for a in held_out])
-            predicted = 10 ** autoencoder.predict_heads(held_out)[2]
             record |= {
                 "exact_reconstruction": exact_reconstruction(
                     autoencoder, held_out
                 ),
-                "params_mape": float(np.mean(np.abs(predicted / sizes - 1))),
+                "params_mape": params_error(
+                    autoencoder, held_out, self._count_params
+                ),
                 "reconstruction_loss": history["logits_loss"][-1],
             }
 

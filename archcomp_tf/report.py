@@ -37,7 +37,7 @@ def results_table(results: Mapping[str, Any]) -> str:
             )
         )
     columns = ("", "parameters", "smaller", "MFLOPs", "validation", "test")
-    return _markdown(columns, rows)
+    return markdown_table(columns, rows)
 
 
 def summary_table(runs: Sequence[Mapping[str, Any]]) -> str:
@@ -74,7 +74,7 @@ def summary_table(runs: Sequence[Mapping[str, Any]]) -> str:
             )
         )
     columns = ("", "parameters", "smaller", "test, %", "points lost")
-    return _markdown(columns, rows)
+    return markdown_table(columns, rows)
 
 
 def environment() -> dict[str, Any]:
@@ -157,7 +157,10 @@ def _mean_and_spread(values: Sequence[float]) -> str:
     return f"{np.mean(values):.2f} +- {spread:.2f}"
 
 
-def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]]
+) -> str:
+    """Cells in columns of equal width, as Markdown reads them."""
     widths = [
         max(map(len, column)) for column in zip(columns, *rows, strict=True)
     ]

@@ -1,0 +1,190 @@
+"""Regression heads: points of the embedding -> what a network is worth.
+
+    z [N, L * C] ------------------- CostHead -----> log10 of a cost  [N, 1]
+    z [N, L * C], log10 parameters - EnsembleHead -> a target         [N, K]
+
+A head is a model of its own on z: a further target (multiply-adds, a measured
+latency) is one more head, see `fitting.py`, and the embedding stays as it is.
+
+Ours throughout: of the paper (Ashok, arXiv 1902.03326) only the abstract was at
+hand, which names the two targets and not what the heads are made of.
+"""
+
+from __future__ import annotations
+
+import math
+
+import keras
+
+# So many standard deviations on each side hold 80 % of a normal distribution.
+INTERVAL_80 = 1.2816
+
+_HIDDEN = 32  # units a slot, and units of a member of an ensemble
+_NUM_TERMS = 4  # at most so many products in the cost of one layer
+_NUM_CARRIED = 4  # numbers handed from slot to slot
+_TYPICAL_LOG_PARAMS = 5.0
+# log10 of a layer's cost to begin with; from 0, much of a training is spent on
+# the way to it.
+_TYPICAL_TERM = keras.initializers.Constant(3.5)
+
+
+@keras.saving.register_keras_serializable(package="archcomp_tf")
+class Carry(keras.layers.Layer):
+    """What the nearest kept slot before each slot left behind.
+
+    With k_i how far slot i is kept and v_i what it leaves,
+
+        c_0 = 0,  c_(i+1) = k_i v_i + (1 - k_i) c_i
+
+    so that a removed layer (k_i = 0) hands on what it was given: the input
+    width of a layer is the width of the last layer before it that is there.
+    """
+
+    def call(self, values, keep):
+        """values `[N, L, H]`, keep `[N, L, 1]` in (0, 1) -> c `[N, L, H]`."""
+        carried = keras.ops.zeros_like(values[:, 0])
+        carries = []
+        for index in range(values.shape[1]):
+            carries.append(carried)
+            kept = keep[:, index]
+            carried = kept * values[:, index] + (1 - kept) * carried
+        return keras.ops.stack(carries, axis=1)
+
+
+@keras.saving.register_keras_serializable(package="archcomp_tf")
+class CostHead(keras.Model):
+    """z -> log10 of a cost that is a sum over the layers.
+
+    A layer's parameters, or multiply-adds, are a sum of products of its own
+    choices and its input's width: in logarithms, a log-sum-exp of sums.  The
+    head has that form, and what stands in it is learnt:
+
+        log10 cost = log10 sum_it 10^(own_it + given_it)
+
+    over slots i and terms t; own_i is a function of slot i alone and given_i
+    of what is carried to it.
+
+    Args:
+      num_slots: L.
+      channels: C, of z a slot.
+    """
+
+    def __init__(self, num_slots: int, channels: int, **kwargs):
+        z = keras.Input((num_slots * channels,), name="z")
+        y = keras.layers.Reshape((num_slots, channels))(z)
+        y = per_slot(num_slots, _HIDDEN, activation="silu")(y)
+        values = per_slot(num_slots, _NUM_CARRIED)(y)
+        keep = per_slot(num_slots, 1, activation="sigmoid")(y)
+        given = keras.layers.Dense(_NUM_TERMS)(Carry()(values, keep))
+        terms = given + per_slot(
+            num_slots, _NUM_TERMS, bias_initializer=_TYPICAL_TERM
+        )(y)
+        terms = keras.layers.Flatten()(terms * math.log(10))
+        cost = keras.ops.logsumexp(terms, axis=-1, keepdims=True)
+        super().__init__(z, cost / math.log(10), **kwargs)
+        self.num_slots = num_slots
+        self.channels = channels
+
+    def get_config(self):
+        return {
+            "num_slots": self.num_slots,
+            "channels": self.channels,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        del custom_objects
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package="archcomp_tf")
+class Units(keras.layers.Layer):
+    """Standardised outputs -> the target's own units, and their spread.
+
+    Set by whoever fits the head, not by gradients:
+
+      mean, scale: of the labels; y -> mean + scale y.
+      variance: what is to be added to the variance over the members for the
+        spread to be as large as the errors on held-out labels are.
+    """
+
+    def build(self, input_shape):
+        del input_shape
+        for name, value in (("mean", 0.0), ("scale", 1.0), ("variance", 0.0)):
+            weight = self.add_weight(
+                shape=(),
+                initializer=keras.initializers.Constant(value),
+                trainable=False,
+                name=name,
+            )
+            setattr(self, name, weight)
+
+    def call(self, y):
+        return self.mean + self.scale * y
+
+
+@keras.saving.register_keras_serializable(package="archcomp_tf")
+class EnsembleHead(keras.Model):
+    """z and log10 parameters -> a target, said by K small networks.
+
+    The size of a network says much of its accuracy, and its head has been
+    learnt from far more architectures than there are labels.
+
+    Args:
+      latent_dim: D, size of z.
+      num_members: K.
+
+    Attributes:
+      units: the `Units` of the target.
+    """
+
+    def __init__(self, latent_dim: int, num_members: int, **kwargs):
+        z = keras.Input((latent_dim,), name="z")
+        log_params = keras.Input((1,), name="log_params")
+        y = keras.layers.Concatenate()([z, log_params - _TYPICAL_LOG_PARAMS])
+        y = keras.layers.Dense(num_members * _HIDDEN, activation="silu")(y)
+        y = keras.layers.Reshape((num_members, _HIDDEN))(y)
+        y = keras.layers.EinsumDense(
+            "nku,ku->nk", (num_members,), bias_axes="k"
+        )(y)
+        units = Units(name="units")
+        super().__init__([z, log_params], units(y), **kwargs)
+        self.latent_dim = latent_dim
+        self.num_members = num_members
+        self.units = units
+
+    def statistics(self, members):
+        """What the members say `[N, K]` -> mean `[N]`, spread `[N]`.
+
+        The spread is a standard deviation: 80 % of the truth is meant to lie
+        within 1.28 of it.
+        """
+        variance = keras.ops.var(members, axis=-1) + self.units.variance
+        return (
+            keras.ops.mean(members, axis=-1),
+            keras.ops.sqrt(keras.ops.relu(variance)),
+        )
+
+    def get_config(self):
+        return {
+            "latent_dim": self.latent_dim,
+            "num_members": self.num_members,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        del custom_objects
+        return cls(**config)
+
+
+def per_slot(num_slots: int, units: int, **kwargs) -> keras.layers.Layer:
+    """`[N, L, C]` -> `[N, L, units]`: one kernel, and a bias for each slot.
+
+    Slots number their choices each for itself: the first width of one layer
+    is not that of another, and the bias makes up for it.
+    """
+    return keras.layers.EinsumDense(
+        "nlc,cd->nld", (num_slots, units), bias_axes="ld", **kwargs
+    )

@@ -1,0 +1,68 @@
+"""Pictures of an embedding, as files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import matplotlib.figure
+import numpy as np
+
+
+def latent_map(
+    path: str | os.PathLike,
+    z: np.ndarray,
+    colours: dict[str, np.ndarray],
+    descents: np.ndarray,
+) -> None:
+    """Draws the embedding's two main directions and descents in it.
+
+    Args:
+      path: of the picture.
+      z: `[N, D]`, encodings.
+      colours: what to colour them by, name -> `[N]`; one panel each.
+      descents: `[S, B, D]`, the paths of B descents.
+    """
+    centre = z.mean(axis=0)
+    # Principal components, from the covariance: N may be large.
+    _, vectors = np.linalg.eigh(np.cov(z - centre, rowvar=False))
+    plane = vectors[:, [-1, -2]]
+    points, paths = (z - centre) @ plane, (descents - centre) @ plane
+    figure = matplotlib.figure.Figure((6 * len(colours), 5), layout="tight")
+    for axes, (name, values) in zip(
+        np.atleast_1d(figure.subplots(1, len(colours))),
+        colours.items(),
+        strict=True,
+    ):
+        dots = axes.scatter(*points.T, c=values, s=6, alpha=0.6)
+        figure.colorbar(dots, label=name)
+        axes.plot(paths[..., 0], paths[..., 1], color="black", linewidth=0.6)
+        axes.plot(*paths[-1].T, "o", color="red", markersize=3)
+        axes.set(
+            xlabel="first principal component",
+            ylabel="second principal component",
+        )
+    figure.savefig(path, dpi=100)
+
+
+def predicted_against_true(
+    path: str | os.PathLike,
+    panels: dict[str, tuple[Sequence[float], Sequence[float]]],
+) -> None:
+    """Draws predictions over the truth, with the line where they agree.
+
+    Args:
+      path: of the picture.
+      panels: name -> (true `[N]`, predicted `[N]`); one panel each.
+    """
+    figure = matplotlib.figure.Figure((5 * len(panels), 5), layout="tight")
+    for axes, (name, (true, predicted)) in zip(
+        np.atleast_1d(figure.subplots(1, len(panels))),
+        panels.items(),
+        strict=True,
+    ):
+        axes.plot(true, predicted, ".", markersize=2)
+        ends = [min(true), max(true)]
+        axes.plot(ends, ends, color="black", linewidth=0.8)
+        axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
+    figure.savefig(path, dpi=100)

@@ -1,0 +1,81 @@
+"""Well-known classifiers in their form for 32x32 images, by name.
+
+Sources: VGG with batch norm, arXiv 1409.1556, one Dense after the pooled
+features; ResNet's CIFAR form of the ImageNet networks (a 3x3 stem, no first
+pool), arXiv 1512.03385; MobileNetV1, arXiv 1704.04861, and V2, arXiv
+1801.04381, with the first strides left out, so that 4x4 maps are left at the
+end.
+"""
+
+from __future__ import annotations
+
+from archcomp_tf.architecture import Architecture
+from archcomp_tf.layer import Layer
+
+
+def _vgg(*convs: int) -> list[Layer]:
+    layers = []
+    for filters, num in zip((64, 128, 256, 512, 512), convs, strict=True):
+        layers += [Layer("conv", filters)] * num
+        layers.append(Layer("max_pool", kernel_size=2, strides=2))
+    return layers
+
+
+def _resnet(*blocks: int) -> list[Layer]:
+    layers = [Layer("conv", 64)]
+    for stage, num in enumerate(blocks):
+        layers += _stage(num, 1 if stage == 0 else 2, "residual", 64 * 2**stage)
+    return layers
+
+
+def _mobilenet_v1() -> list[Layer]:
+    layers = [Layer("conv", 32)]
+    for filters, strides, num in (
+        (64, 1, 1),
+        (128, 2, 2),
+        (256, 2, 2),
+        (512, 2, 6),
+        (1024, 2, 2),
+    ):
+        layers += _stage(num, strides, "separable_conv", filters)
+    return layers
+
+
+def _mobilenet_v2() -> list[Layer]:
+    layers = [Layer("conv", 32)]
+    for expansion, filters, num, strides in (
+        (1, 16, 1, 1),
+        (6, 24, 2, 1),
+        (6, 32, 3, 2),
+        (6, 64, 4, 2),
+        (6, 96, 3, 1),
+        (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    ):
+        layers += _stage(
+            num, strides, "inverted_residual", filters, expansion=expansion
+        )
+    return [*layers, Layer("conv", 1280, kernel_size=1)]
+
+
+def _stage(
+    num: int, strides: int, kind: str, filters: int, **fields: int
+) -> list[Layer]:
+    """`num` layers of which the first takes the strides."""
+    first = Layer(kind, filters, strides=strides, **fields)
+    return [first, *[Layer(kind, filters, **fields)] * (num - 1)]
+
+
+TEACHERS: dict[str, Architecture] = {
+    name: Architecture(tuple(layers))
+    for name, layers in {
+        "vgg11": _vgg(1, 1, 2, 2, 2),
+        "vgg13": _vgg(2, 2, 2, 2, 2),
+        "vgg16": _vgg(2, 2, 3, 3, 3),
+        "vgg19": _vgg(2, 2, 4, 4, 4),
+        "resnet18": _resnet(2, 2, 2, 2),
+        "resnet34": _resnet(3, 4, 6, 3),
+        "mobilenet_v1": _mobilenet_v1(),
+        "mobilenet_v2": _mobilenet_v2(),
+    }.items()
+}

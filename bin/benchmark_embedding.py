@@ -1,0 +1,297 @@
+"""Measures embeddings: how exact, how safe to descend in, how fast.
+
+One JSON file a seed, and RESULTS.md and pictures over all of them, are left in
+--output; seeds that are there already are not measured again.  Accuracies are
+those of NAS-Bench-Macro, or, around a teacher, of the formula in `oracles.py`:
+no network is trained.
+"""
+
+import json
+import logging
+import os
+import pathlib
+import sys
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from absl import app, flags
+
+_SPACE = flags.DEFINE_string(
+    "space",
+    "vgg19",
+    "A name in teachers.py, the text form of an architecture, or the path of "
+    "NAS-Bench-Macro as a .csv file.",
+)
+_OUTPUT = flags.DEFINE_string("output", None, "Folder of the results.")
+_SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds to measure.")
+_VARIANTS = flags.DEFINE_list(
+    "variants",
+    ["default"],
+    "What to measure: default, joint, no_noise, one_head.",
+)
+_EPOCHS = flags.DEFINE_integer(
+    "epochs", 40, "Passes over the unlabelled.", lower_bound=1
+)
+_ARCHITECTURES = flags.DEFINE_integer(
+    "num_architectures", 20_000, "Unlabelled architectures.", lower_bound=256
+)
+_HELD_OUT = flags.DEFINE_integer(
+    "num_held_out", 10_000, "Architectures to judge on.", lower_bound=512
+)
+
+_WEIGHT = 0.05  # of LogParams: accuracy that a tenfold reduction may cost
+_NUM_STARTS = 512
+_NUM_TIMED_STEPS = 200
+_LABEL_COUNTS = (60, 100, 200)  # the descent is judged with 100
+# Rows of the table: what it says -> the key in the JSON files.
+_ROWS = {
+    "training, s": "seconds",
+    "exact reconstruction": "exact_reconstruction",
+    "parameters, mean absolute error": "params_error",
+    "Spearman, 60 labels": "labels_60.spearman",
+    "Spearman, 200 labels": "labels_200.spearman",
+    "80 % interval holds, 60 labels": "labels_60.coverage",
+    "80 % interval holds, 200 labels": "labels_200.coverage",
+    "valid, random points": "validity.random",
+    "valid, interpolations": "validity.interpolated",
+    "valid, descents": "validity.descent",
+    "end points distinct": "end_points.distinct",
+    "of these, new": "end_points.new",
+    "optimism at the end point": "optimism.mean_end_point",
+    "optimism re-encoded": "optimism.mean_re_encoded",
+    "of 16 proposals, at the end point": "optimism.chosen_end_point",
+    "of 16 proposals, re-encoded": "optimism.chosen_re_encoded",
+    "best of 16 by the end-point score": "optimism.true_end_point",
+    "best of 16 by the re-encoded score": "optimism.true_re_encoded",
+    "descent, ms a step": "speed.compiled",
+    "eager / compiled": "speed.eager_ratio",
+    "compiled / matrix products": "speed.matrix_ratio",
+}
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
+    logging.getLogger("archcomp_tf").setLevel(logging.INFO)
+    output = pathlib.Path(_OUTPUT.value)
+    output.mkdir(parents=True, exist_ok=True)
+    for variant in _VARIANTS.value:
+        for seed in map(int, _SEEDS.value):
+            path = output / f"{variant}_{seed}.json"
+            if not path.exists():
+                results = _measure(variant, seed, output)
+                part = path.with_suffix(".part")
+                part.write_text(json.dumps(results, indent=1) + "\n")
+                part.rename(path)
+    text = _table(output)
+    (output / "RESULTS.md").write_text(text)
+    sys.stdout.write(text)
+
+
+def _problem():
+    """The space, its oracle, and the teacher where there is one."""
+    from archcomp_tf.architecture import Architecture
+    from archcomp_tf.oracles import CapacityOracle, NasBenchMacro
+    from archcomp_tf.search_space import SearchSpace
+    from archcomp_tf.teachers import TEACHERS
+
+    if _SPACE.value.endswith(".csv"):
+        oracle = NasBenchMacro(_SPACE.value)
+        return oracle.space, oracle, None
+    teacher = TEACHERS.get(_SPACE.value) or Architecture.parse(_SPACE.value)
+    space = SearchSpace.around(teacher)
+    return space, CapacityOracle(space, noise=0.003), teacher
+
+
+def _measure(variant: str, seed: int, output: pathlib.Path) -> dict:
+    import keras
+    import numpy as np
+
+    from archcomp_tf import evaluation, fitting, report
+    from archcomp_tf.autoencoder import ArchitectureAutoencoder
+    from archcomp_tf.compression import (
+        LEARNING_RATE,
+        NUM_STEPS,
+        Descent,
+        descent_starts,
+        new_samples,
+    )
+    from archcomp_tf.corpus import Record
+    from archcomp_tf.objective import LogParams
+
+    space, oracle, teacher = _problem()
+    around = [teacher] if teacher else []
+    rng = np.random.default_rng(seed)
+    keras.utils.set_random_seed(seed)
+    settings = {
+        "no_noise": {"noise": 0.0},
+        "one_head": {"num_heads": 1},
+    }.get(variant, {})
+    autoencoder = ArchitectureAutoencoder(space, **settings)
+    labelled = new_samples(space, max(_LABEL_COUNTS), rng, set())
+    records = [
+        Record(architecture, accuracy, oracle.count_params(architecture))
+        for architecture, accuracy in zip(
+            labelled, oracle.evaluate(labelled), strict=True
+        )
+    ]
+
+    start = time.monotonic()
+    fitting.fit_autoencoder(
+        autoencoder,
+        fitting.unlabelled_mix(space, around, _ARCHITECTURES.value, rng),
+        records[:100],
+        oracle.count_params,
+        seed=seed,
+        epochs=_EPOCHS.value,
+        mode="joint" if variant == "joint" else "pretrained",
+    )
+    results = {
+        "space": _SPACE.value if teacher else "nas_bench_macro",
+        "variant": variant,
+        "seed": seed,
+        "num_architectures": _ARCHITECTURES.value,
+        "epochs": _EPOCHS.value,
+        "objective": {"name": "LogParams", "weight": _WEIGHT},
+        "descent": {
+            "num_starts": _NUM_STARTS,
+            "num_steps": NUM_STEPS,
+            "learning_rate": LEARNING_RATE,
+            "num_timed_steps": _NUM_TIMED_STEPS,
+        },
+        "seconds": round(time.monotonic() - start, 1),
+        "environment": report.environment(),
+    }
+
+    held_out = (
+        fitting.unlabelled_mix(space, around, _HELD_OUT.value, rng)
+        if teacher
+        else oracle.architectures
+    )
+    results["exact_reconstruction"] = evaluation.exact_reconstruction(
+        autoencoder, held_out
+    )
+    results["params_error"] = evaluation.params_error(
+        autoencoder, held_out, oracle.count_params
+    )
+    sizes = [oracle.count_params(a) for a in held_out]
+    results["params_range"] = [min(sizes), max(sizes)]
+
+    known = {record.architecture for record in records}
+    unseen = [a for a in dict.fromkeys(held_out) if a not in known]
+    truth = [oracle.accuracy(architecture) for architecture in unseen]
+    # 100 come last: the descent that follows is judged with them.
+    head = autoencoder.accuracy_head
+    untrained = head.get_weights()
+    for num in sorted(_LABEL_COUNTS, key=lambda num: num == 100):
+        if variant != "joint":
+            head.set_weights(untrained)
+            fitting.fit_ensemble_head(
+                autoencoder, head, records[:num], seed=seed
+            )
+        results[f"labels_{num}"] = evaluation.accuracy_errors(
+            autoencoder, unseen, truth
+        )
+
+    objective = LogParams(_WEIGHT)
+    ranked = sorted(
+        records[:100],
+        key=lambda r: -objective(r.accuracy, r.num_params),
+    )
+    starts = descent_starts(
+        space, [r.architecture for r in ranked], teacher, _NUM_STARTS, rng
+    )
+    z = autoencoder.encode(starts)
+    ends, trace = Descent(autoencoder, LogParams)(
+        z, objective, NUM_STEPS, LEARNING_RATE
+    )
+    results["end_points"] = evaluation.end_points(
+        starts, autoencoder.decode(ends)
+    )
+    results["validity"] = evaluation.decode_validity(
+        autoencoder,
+        held_out,
+        trace["z"].reshape(-1, ends.shape[1]),
+        num=_HELD_OUT.value,
+        seed=seed,
+    )
+    results["optimism"] = evaluation.optimism(
+        autoencoder,
+        ends,
+        objective,
+        lambda members: [oracle.accuracy(member) for member in members],
+        oracle.count_params,
+    )
+    speed = evaluation.descent_speed(
+        autoencoder, z, objective, num_steps=_NUM_TIMED_STEPS
+    )
+    results["speed"] = {
+        "compiled": 1e3 * speed["compiled"],
+        "eager_ratio": speed["eager"] / speed["compiled"],
+        "matrix_ratio": speed["compiled"] / speed["matrix_products"],
+        "tracing_seconds": speed["tracing"],
+    }
+    if variant == "default" and seed == int(_SEEDS.value[0]):
+        _draw(output, autoencoder, unseen, truth, trace["z"])
+    return results
+
+
+def _draw(output, autoencoder, unseen, truth, paths) -> None:
+    import numpy as np
+
+    from archcomp_tf import plots
+
+    accuracy, _, log_params = autoencoder.predict_heads(unseen)
+    oracle = _problem()[1]
+    true_params = np.log10([oracle.count_params(a) for a in unseen])
+    plots.latent_map(
+        output / "latent_map.png",
+        autoencoder.encode(unseen),
+        {"accuracy": np.array(truth), "log10 parameters": true_params},
+        paths[:, :: _NUM_STARTS // 16],
+    )
+    plots.predicted_against_true(
+        output / "predicted_against_true.png",
+        {
+            "accuracy": (truth, accuracy),
+            "log10 parameters": (true_params, log_params),
+        },
+    )
+
+
+def _table(output: pathlib.Path) -> str:
+    """Mean and spread over the seeds, a column a variant."""
+    import numpy as np
+
+    from archcomp_tf.report import markdown_table
+
+    runs: dict[str, list[dict]] = {}
+    for path in sorted(output.glob("*_*.json")):
+        run = json.loads(path.read_text())
+        runs.setdefault(run["variant"], []).append(run)
+    rows = []
+    for label, key in _ROWS.items():
+        row = [label]
+        for group in runs.values():
+            values = []
+            for run in group:
+                value = run
+                for part in key.split("."):
+                    value = value[part]
+                values.append(value)
+            spread = np.std(values, ddof=1) if len(values) > 1 else 0.0
+            row.append(f"{np.mean(values):.4g} +- {spread:.2g}")
+        rows.append(row)
+    any_run = next(iter(runs.values()))[0]
+    seeds = sorted({run["seed"] for group in runs.values() for run in group})
+    return (
+        f"# The embedding of {any_run['space']}\n\nMean and standard deviation "
+        f"over the seeds {', '.join(map(str, seeds))}.\n\n"
+        f"{markdown_table(['', *runs], rows)}\n"
+    )
+
+
+if __name__ == "__main__":
+    flags.mark_flag_as_required("output")
+    app.run(main)
