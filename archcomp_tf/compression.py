@@ -362,10 +362,7 @@ def search(
         )
     descent = Descent(autoencoder, type(objective))
     predictions, traces = {}, []
-    # Each fit starts anew: one that goes on learns the first labels by heart.
-    untrained = autoencoder.accuracy_head.get_weights()
     while len(ledger.records) < num_labels:
-        autoencoder.accuracy_head.set_weights(untrained)
         fit_ensemble_head(
             autoencoder,
             autoencoder.accuracy_head,

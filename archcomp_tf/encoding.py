@@ -40,13 +40,15 @@ class Encoding:
       groups: name of a group -> its slice of axis F.
       shape: (L, F).
       mask: bool `[L, F]`, true where a column stands for a choice.
+      kinds: the kinds of the space, in the order of the columns.
+      uses: bool `[len(kinds), len(groups)]`, which groups a kind uses.
     """
 
     def __init__(self, space: SearchSpace):
         self.space = space
         present = {kind for slot in space.slots for kind in slot.all_kinds}
-        self._kinds = tuple(kind for kind in KINDS if kind in present)
-        widths = {"kind": len(self._kinds)} | {
+        self.kinds = tuple(kind for kind in KINDS if kind in present)
+        widths = {"kind": len(self.kinds)} | {
             field: max(1, *(len(slot.choices(field)) for slot in space.slots))
             for field in FIELDS
         }
@@ -58,10 +60,16 @@ class Encoding:
         self.shape = (len(space.slots), int(ends[-1]))
         self.mask = np.zeros(self.shape, bool)
         for row, slot in zip(self.mask, space.slots, strict=True):
-            row[: len(self._kinds)] = [k in slot.all_kinds for k in self._kinds]
+            row[: len(self.kinds)] = [k in slot.all_kinds for k in self.kinds]
             for field in FIELDS:
                 start = self.groups[field].start
                 row[start : start + len(slot.choices(field))] = True
+        self.uses = np.array(
+            [
+                [name in ("kind", *KINDS[kind].fields) for name in self.groups]
+                for kind in self.kinds
+            ]
+        )
         self._columns: dict[tuple[int, Layer], list[int]] = {}
 
     def encode(self, architectures: Sequence[Architecture]) -> np.ndarray:
@@ -119,7 +127,7 @@ class Encoding:
         key = (index, layer)
         if key not in self._columns:
             slot = self.space.slots[index]
-            self._columns[key] = [self._kinds.index(layer.kind)] + [
+            self._columns[key] = [self.kinds.index(layer.kind)] + [
                 self.groups[field].start
                 + slot.choices(field).index(getattr(layer, field))
                 for field in KINDS[layer.kind].fields
@@ -127,6 +135,6 @@ class Encoding:
         return self._columns[key]
 
     def _layer(self, slot, best: dict[str, int]) -> Layer:
-        kind = self._kinds[best["kind"]]
+        kind = self.kinds[best["kind"]]
         values = {f: slot.choices(f)[best[f]] for f in KINDS[kind].fields}
         return Layer(kind, **values)

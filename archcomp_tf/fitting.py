@@ -198,7 +198,7 @@ def fit_ensemble_head(
     seed: int,
     target: str = "accuracy",
 ) -> None:
-    """Trains an ensemble on the labelled few, on the embedding as it is.
+    """Trains an ensemble anew on the labelled few, on the embedding as it is.
 
     Each member leaves its share of the labels out, and what it says of those
     tells how large the errors on unseen networks are: the head's spread is set
@@ -206,7 +206,8 @@ def fit_ensemble_head(
 
     Args:
       autoencoder: not trained.
-      head: trained in place; what it had learnt before is the start.
+      head: trained in place; what it had learnt before is forgotten, or else
+        it would know the first labels by heart.
       records: labelled members of the space; failed ones are left out.
       seed: of what is left out.
       target: the column of the records, see `Record.target`.
@@ -216,6 +217,7 @@ def fit_ensemble_head(
     """
     architectures, labels = _labels(records, target)
     keras.utils.set_random_seed(seed)
+    head.set_weights(EnsembleHead.from_config(head.get_config()).get_weights())
     inputs = _ensemble_inputs(autoencoder, architectures)
     targets = _ensemble_targets(head, labels, seed)
     optimizer = keras.optimizers.AdamW(

@@ -30,11 +30,12 @@ from archcomp_tf.compression import SearchResult, initial_samples, search
 from archcomp_tf.config import ConfigError, default_config, make_objective
 from archcomp_tf.corpus import OK, Corpus, Record
 from archcomp_tf.evaluation import exact_reconstruction, params_error
-from archcomp_tf.export import export_saved_model, save_keras
+from archcomp_tf.export import export_embedding, export_saved_model, save_keras
 from archcomp_tf.fitting import (
     MIN_LABELS,
     check_num_labels,
     fit_autoencoder,
+    fit_ensemble_head,
     unlabelled_mix,
 )
 from archcomp_tf.importer import from_keras
@@ -283,6 +284,9 @@ class Pipeline:
             return
         with self._timed("search") as record:
             settings = self._config.labels
+            autoencoder = keras.models.load_model(
+                self._path("autoencoder/model.keras"), compile=False
+            )
             result = search(
                 self._space,
                 self._labeler,
@@ -292,12 +296,11 @@ class Pipeline:
                 teacher=self._teacher_architecture,
                 num_initial=settings.num_initial,
                 labels_a_round=settings.labels_a_round,
-                autoencoder=keras.models.load_model(
-                    self._path("autoencoder/model.keras"), compile=False
-                ),
+                autoencoder=autoencoder,
                 mode=self._config.autoencoder.mode,
             )
             self._write_search_scalars(result)
+            self._export_embedding(autoencoder, result)
             best = self._finalist(result)
             record |= {
                 "num_labels": len(result.history),
@@ -570,6 +573,19 @@ class Pipeline:
         return self._described(architecture) | {
             "validation_accuracy": result.validation_accuracy
         }
+
+    def _export_embedding(
+        self, autoencoder: ArchitectureAutoencoder, result: SearchResult
+    ) -> None:
+        """Leaves the embedding as a SavedModel, its head knowing all labels."""
+        fit_ensemble_head(
+            autoencoder,
+            autoencoder.accuracy_head,
+            result.history,
+            seed=self._seed,
+        )
+        with self._workdir.replacing("search/embedding") as path:
+            export_embedding(autoencoder, path, type(self._objective))
 
     def _write_search_scalars(self, result: SearchResult) -> None:
         labelled = [r for r in result.history if r.status == OK]

@@ -183,10 +183,8 @@ def _measure(variant: str, seed: int, output: pathlib.Path) -> dict:
     truth = [oracle.accuracy(architecture) for architecture in unseen]
     # 100 come last: the descent that follows is judged with them.
     head = autoencoder.accuracy_head
-    untrained = head.get_weights()
     for num in sorted(_LABEL_COUNTS, key=lambda num: num == 100):
         if variant != "joint":
-            head.set_weights(untrained)
             fitting.fit_ensemble_head(
                 autoencoder, head, records[:num], seed=seed
             )

@@ -10,10 +10,10 @@ import pytest
 import tiny
 
 import archcomp_tf
-from archcomp_tf.autoencoder import MIN_LABELS
 from archcomp_tf.builder import build
 from archcomp_tf.config import ConfigError
 from archcomp_tf.corpus import Corpus
+from archcomp_tf.fitting import MIN_LABELS
 from archcomp_tf.importer import UnsupportedModelError
 from archcomp_tf.objective import LogParams
 from archcomp_tf.pipeline import STAGES, Pipeline

@@ -51,7 +51,7 @@ def config(path):
         config.labels.num_initial = 8
         config.labels.labels_a_round = 2
         config.labels.recipe = recipe_config(epochs=1, batch_size=32)
-        config.autoencoder.latent_dim = 8
+        config.autoencoder.channels = 4
         config.autoencoder.width = 16
         config.autoencoder.epochs = 2
         config.autoencoder.num_architectures = 128
