@@ -28,6 +28,7 @@ setuptools.setup(
         "grpcio>=1.60",
         "keras>=3.12",
         "keras-tuner>=1.4.8",
+        "matplotlib>=3.9",
         "ml_collections>=1.0",
         "numpy>=2.0",
         "scikit-learn>=1.5",

@@ -20,6 +20,7 @@ Only NumPy is needed here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -107,7 +108,9 @@ class Encoding:
         )
         # Many points of a descent's path decode alike: each is made once.
         rows, places = np.unique(
-            best.reshape(len(best), -1), axis=0, return_inverse=True
+            best.reshape(len(best), math.prod(best.shape[1:])),
+            axis=0,
+            return_inverse=True,
         )
         names = tuple(self.groups)
         members = [
@@ -119,7 +122,7 @@ class Encoding:
                     )
                 )
             )
-            for row in rows.reshape(-1, *best.shape[1:])
+            for row in rows.reshape(len(rows), *best.shape[1:])
         ]
         return [members[place] for place in places.ravel()]
 

@@ -77,7 +77,10 @@ class CostHead(keras.Model):
         keep = per_slot(num_slots, 1, activation="sigmoid")(y)
         given = keras.layers.Dense(_NUM_TERMS)(Carry()(values, keep))
         terms = given + per_slot(
-            num_slots, _NUM_TERMS, bias_initializer=_TYPICAL_TERM
+            num_slots,
+            _NUM_TERMS,
+            bias_initializer=_TYPICAL_TERM,
+            name="own",
         )(y)
         terms = keras.layers.Flatten()(terms * math.log(10))
         cost = keras.ops.logsumexp(terms, axis=-1, keepdims=True)

@@ -44,6 +44,13 @@ _WEIGHT = 0.05  # of LogParams: accuracy that a tenfold reduction may cost
 _NUM_STARTS = 512
 _NUM_TIMED_STEPS = 200
 _LABEL_COUNTS = (60, 100, 200)  # the descent is judged with 100
+# Variant -> what the autoencoder is made with.
+_SETTINGS = {
+    "default": {},
+    "joint": {},
+    "no_noise": {"noise": 0.0},
+    "one_head": {"num_heads": 1},
+}
 # Rows of the table: what it says -> the key in the JSON files.
 _ROWS = {
     "training, s": "seconds",
@@ -70,41 +77,62 @@ _ROWS = {
 }
 
 
-def main(argv: list[str]) -> None:
+def main(argv: list[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
     logging.getLogger("archcomp_tf").setLevel(logging.INFO)
     output = pathlib.Path(_OUTPUT.value)
-    output.mkdir(parents=True, exist_ok=True)
-    for variant in _VARIANTS.value:
-        for seed in map(int, _SEEDS.value):
-            path = output / f"{variant}_{seed}.json"
-            if not path.exists():
-                results = _measure(variant, seed, output)
-                part = path.with_suffix(".part")
-                part.write_text(json.dumps(results, indent=1) + "\n")
-                part.rename(path)
-    text = _table(output)
-    (output / "RESULTS.md").write_text(text)
+    try:
+        problem = _problem()
+        output.mkdir(parents=True, exist_ok=True)
+        for variant in _VARIANTS.value:
+            for seed in map(int, _SEEDS.value):
+                path = output / f"{variant}_{seed}.json"
+                if not path.exists():
+                    results = _measure(problem, variant, seed, output)
+                    part = path.with_suffix(".part")
+                    part.write_text(json.dumps(results, indent=1) + "\n")
+                    part.rename(path)
+        text = _table(output)
+        (output / "RESULTS.md").write_text(text)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     sys.stdout.write(text)
+    return 0
 
 
 def _problem():
-    """The space, its oracle, and the teacher where there is one."""
+    """The space, its oracle, and the teacher where there is one.
+
+    Raises:
+      ValueError: a flag asks for what there is not.
+    """
     from archcomp_tf.architecture import Architecture
     from archcomp_tf.oracles import CapacityOracle, NasBenchMacro
     from archcomp_tf.search_space import SearchSpace
     from archcomp_tf.teachers import TEACHERS
 
+    if unknown := set(_VARIANTS.value) - set(_SETTINGS):
+        raise ValueError(
+            f"--variants: expected variants of {', '.join(_SETTINGS)}; got "
+            f"{', '.join(sorted(unknown))}."
+        )
     if _SPACE.value.endswith(".csv"):
         oracle = NasBenchMacro(_SPACE.value)
         return oracle.space, oracle, None
-    teacher = TEACHERS.get(_SPACE.value) or Architecture.parse(_SPACE.value)
+    try:
+        teacher = TEACHERS.get(_SPACE.value) or Architecture.parse(_SPACE.value)
+    except ValueError as error:
+        raise ValueError(
+            f"--space: expected a teacher ({', '.join(TEACHERS)}), the path of "
+            f"a .csv file or the text form of an architecture; {error}"
+        ) from error
     space = SearchSpace.around(teacher)
     return space, CapacityOracle(space, noise=0.003), teacher
 
 
-def _measure(variant: str, seed: int, output: pathlib.Path) -> dict:
+def _measure(problem, variant: str, seed: int, output: pathlib.Path) -> dict:
     import keras
     import numpy as np
 
@@ -120,15 +148,11 @@ def _measure(variant: str, seed: int, output: pathlib.Path) -> dict:
     from archcomp_tf.corpus import Record
     from archcomp_tf.objective import LogParams
 
-    space, oracle, teacher = _problem()
+    space, oracle, teacher = problem
     around = [teacher] if teacher else []
     rng = np.random.default_rng(seed)
     keras.utils.set_random_seed(seed)
-    settings = {
-        "no_noise": {"noise": 0.0},
-        "one_head": {"num_heads": 1},
-    }.get(variant, {})
-    autoencoder = ArchitectureAutoencoder(space, **settings)
+    autoencoder = ArchitectureAutoencoder(space, **_SETTINGS[variant])
     labelled = new_samples(space, max(_LABEL_COUNTS), rng, set())
     records = [
         Record(architecture, accuracy, oracle.count_params(architecture))
@@ -231,17 +255,16 @@ def _measure(variant: str, seed: int, output: pathlib.Path) -> dict:
         "tracing_seconds": speed["tracing"],
     }
     if variant == "default" and seed == int(_SEEDS.value[0]):
-        _draw(output, autoencoder, unseen, truth, trace["z"])
+        _draw(output, autoencoder, oracle, unseen, truth, trace["z"])
     return results
 
 
-def _draw(output, autoencoder, unseen, truth, paths) -> None:
+def _draw(output, autoencoder, oracle, unseen, truth, paths) -> None:
     import numpy as np
 
     from archcomp_tf import plots
 
     accuracy, _, log_params = autoencoder.predict_heads(unseen)
-    oracle = _problem()[1]
     true_params = np.log10([oracle.count_params(a) for a in unseen])
     plots.latent_map(
         output / "latent_map.png",
@@ -292,4 +315,4 @@ def _table(output: pathlib.Path) -> str:
 
 if __name__ == "__main__":
     flags.mark_flag_as_required("output")
-    app.run(main)
+    app.run(lambda argv: sys.exit(main(argv)))

@@ -147,3 +147,55 @@ def _is_one_error(done, message):
     assert [line for line in lines if line.startswith("error: ")] == lines[-1:]
     assert message in lines[-1]
     assert "Traceback" not in done.stderr
+
+
+def test_an_embedding_is_measured_for_any_space_and_only_once(tmp_path):
+    arguments = (
+        "bin/benchmark_embedding.py",
+        "--space=conv3x3-16 max_pool2x2/2 conv3x3-32",
+        "--output=out",
+        "--seeds=3",
+        "--epochs=1",
+        "--num_architectures=256",
+        "--num_held_out=512",
+    )
+    done = _run(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    output = tmp_path / "out"
+    assert {path.name for path in output.iterdir()} == {
+        "RESULTS.md",
+        "default_3.json",
+        "latent_map.png",
+        "predicted_against_true.png",
+    }
+    results = json.loads((output / "default_3.json").read_text())
+    assert results["validity"] == {
+        "random": 1,
+        "interpolated": 1,
+        "descent": 1,
+    }
+    assert "| exact reconstruction " in done.stdout
+    assert (output / "RESULTS.md").read_text() == done.stdout
+    # What is there is not measured again.
+    results["exact_reconstruction"] = 0.123
+    (output / "default_3.json").write_text(json.dumps(results))
+    done = _run(*arguments, cwd=tmp_path)
+    assert "| 0.123 +- 0 " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--space=vgg20"], "expected a teacher"),
+        (["--space=nowhere.csv"], "nowhere.csv"),
+        (["--variants=best"], "expected variants of default"),
+        (["more"], "Unexpected arguments: more"),
+    ],
+)
+def test_a_benchmark_of_nothing_is_one_error(arguments, message, tmp_path):
+    done = _run(
+        "bin/benchmark_embedding.py", "--output=out", *arguments, cwd=tmp_path
+    )
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr

@@ -35,6 +35,9 @@ def records(draw) -> Record:
         seed=draw(strategies.seeds),
         recipe=draw(st.text(max_size=20)),
         seconds=draw(st.floats(0, 1e6)),
+        measured=draw(
+            st.dictionaries(st.text(max_size=9), st.floats(0, 1e6), max_size=2)
+        ),
     )
 
 
@@ -284,3 +287,17 @@ os.fsync = die_on_the_third
     assert path.read_bytes().endswith(b"\n")
     assert len(Corpus(path)) == 3
     _check_whole(path, length, acknowledged)
+
+
+def test_a_further_column_is_a_target_like_accuracy():
+    record = _record(4, measured={"latency_ms": 3.5})
+    assert record.target("accuracy") == 0.5
+    assert record.target("latency_ms") == 3.5
+    with pytest.raises(KeyError, match=r"column 'memory'.*\['latency_ms'\]"):
+        record.target("memory")
+
+
+def test_a_record_written_before_there_were_columns_is_read():
+    config = json.loads(_record(4).to_json())
+    del config["measured"]
+    assert Record.from_json(json.dumps(config)) == _record(4)

@@ -190,3 +190,34 @@ def test_no_architectures_give_an_empty_batch():
 def test_what_is_no_member_is_not_encoded(text, message):
     with pytest.raises(ValueError, match=message):
         Encoding(SPACE).encode([Architecture.parse(text)])
+
+
+def test_points_that_decode_alike_give_equal_members():
+    space = SearchSpace.uniform(
+        num_slots=2, kinds=("conv", "identity"), filters=(2, 4)
+    )
+    encoding = Encoding(space)
+    rng = np.random.default_rng(0)
+    members = [space.sample(rng) for _ in range(50)]
+    x = encoding.encode(members)
+    assert encoding.decode(np.concatenate([x, x[::-1]])) == (
+        members + members[::-1]
+    )
+    assert encoding.decode(x[:0]) == []
+
+
+def test_uses_says_which_groups_a_kind_fills():
+    space = SearchSpace.uniform(
+        num_slots=1, kinds=("conv", "max_pool", "identity"), filters=(2, 4)
+    )
+    encoding = Encoding(space)
+    names = list(encoding.groups)
+    used = {
+        kind: {n for n, used in zip(names, row, strict=True) if used}
+        for kind, row in zip(encoding.kinds, encoding.uses, strict=True)
+    }
+    assert used == {
+        "conv": {"kind", "filters", "kernel_size", "strides"},
+        "max_pool": {"kind", "kernel_size", "strides"},
+        "identity": {"kind"},
+    }

@@ -1,17 +1,26 @@
 """Tests of `archcomp_tf.export`."""
 
+import json
 import os
 import pathlib
 import subprocess
 import sys
 
+import embeddings
 import keras
 import numpy as np
 import pytest
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
-from archcomp_tf.export import export_saved_model, save_keras
+from archcomp_tf.compression import Descent
+from archcomp_tf.export import (
+    export_embedding,
+    export_saved_model,
+    save_keras,
+)
+from archcomp_tf.fitting import fit_ensemble_head
+from archcomp_tf.objective import Tolerance
 
 INPUT_SHAPE, NUM_CLASSES = (6, 5, 3), 4
 ARCHITECTURE = Architecture.parse(
@@ -33,6 +42,35 @@ for name, images in np.load(sys.argv[2]).items():
     outputs[name] = model.classify(images).numpy()
     (served,) = serve(images=tf.constant(images)).values()
     outputs["served_" + name] = served.numpy()
+np.savez(sys.argv[3], **outputs)
+"""
+
+# Calls every endpoint of the SavedModel of argv[1] on the arrays of argv[2].
+_USE_EMBEDDING = """
+import sys
+
+sys.modules["archcomp_tf"] = None  # importing it is an error
+import numpy as np
+import tensorflow as tf
+
+embedding = tf.saved_model.load(sys.argv[1])
+given = {k: tf.constant(v) for k, v in np.load(sys.argv[2]).items()}
+encode, decode, predict, compress = (
+    embedding.signatures[name]
+    for name in ("encode", "decode", "predict", "compress")
+)
+(z,) = encode(x=given["x"]).values()
+(x,) = decode(z=given["z"]).values()
+outputs = {"z": z, "x": x, **predict(z=given["z"])}
+for name in ("numbers", "other_numbers"):
+    steps = {"num_steps": tf.constant(7), "learning_rate": tf.constant(0.05)}
+    moved = compress(z=given["z"], numbers=given[name], **steps)
+    called = embedding.compress(
+        given["z"], given[name], steps["num_steps"], steps["learning_rate"]
+    )
+    for key, value in moved.items():
+        outputs[f"{name}_{key}"] = value
+        np.testing.assert_array_equal(value, called[key])
 np.savez(sys.argv[3], **outputs)
 """
 
@@ -65,14 +103,16 @@ def _expected(model: keras.Model, images: np.ndarray) -> np.ndarray:
     return _softmax(keras.ops.convert_to_numpy(model(inputs, training=False)))
 
 
-def _classify(saved_model: pathlib.Path, **batches: np.ndarray):
-    """What a new process without this package gives for some batches."""
+def _run_without_us(
+    program: str, saved_model: pathlib.Path, **arrays: np.ndarray
+):
+    """What a new process without this package makes of some arrays."""
     folder = saved_model.parent
-    np.savez(folder / "images.npz", **batches)
-    paths = [saved_model, folder / "images.npz", folder / "outputs.npz"]
+    np.savez(folder / "inputs.npz", **arrays)
+    paths = [saved_model, folder / "inputs.npz", folder / "outputs.npz"]
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     subprocess.run(
-        [sys.executable, "-c", _CLASSIFY, *map(str, paths)],
+        [sys.executable, "-c", program, *map(str, paths)],
         cwd=folder,
         env=environment | {"TF_CPP_MIN_LOG_LEVEL": "3"},
         check=True,
@@ -92,8 +132,8 @@ def exported(tmp_path_factory):
     (folder / "saved_model" / "assets" / "old.txt").write_text("")
     model = keras.saving.load_model(folder / "model.keras")
     export_saved_model(model, folder / "saved_model")
-    outputs = _classify(
-        folder / "saved_model", one=_images(1), seven=_images(7)
+    outputs = _run_without_us(
+        _CLASSIFY, folder / "saved_model", one=_images(1), seven=_images(7)
     )
     return model, folder / "saved_model", outputs
 
@@ -140,3 +180,79 @@ def test_a_keras_file_holds_the_weights_and_little_else(tmp_path):
     assert size < 4 * model.count_params() + 10_000
     # Adam keeps two numbers a weight.
     assert size < (tmp_path / "keras_own.keras").stat().st_size / 2.5
+
+
+@pytest.fixture(scope="module")
+def exported_embedding(tmp_path_factory):
+    """An embedding, what went into its SavedModel and what came out."""
+    autoencoder = embeddings.trained()
+    labelled = embeddings.records(embeddings.members(40))
+    fit_ensemble_head(autoencoder, autoencoder.accuracy_head, labelled, seed=0)
+    folder = tmp_path_factory.mktemp("embedding") / "saved_model"
+    export_embedding(autoencoder, folder, Tolerance)
+    rng = np.random.default_rng(0)
+    arrays = {
+        "x": autoencoder.encoding.encode(embeddings.members(20)),
+        # Points that no architecture is encoded as, too.
+        "z": rng.normal(size=(30, autoencoder.latent_dim)).astype("float32"),
+        "numbers": np.array([0.02, 0.9], np.float32),
+        "other_numbers": np.array([0.3, 0.9], np.float32),
+    }
+    outputs = _run_without_us(_USE_EMBEDDING, folder, **arrays)
+    return autoencoder, folder, arrays, outputs
+
+
+def test_an_embedding_encodes_and_predicts_as_its_model_does(
+    exported_embedding,
+):
+    autoencoder, _, arrays, outputs = exported_embedding
+    np.testing.assert_allclose(
+        outputs["z"], autoencoder.encode(embeddings.members(20)), atol=1e-6
+    )
+    names = ("accuracy", "accuracy_std", "log10_params")
+    for name, expected in zip(
+        names, autoencoder.heads(arrays["z"]), strict=True
+    ):
+        np.testing.assert_allclose(outputs[name], expected, atol=1e-5)
+
+
+def test_an_embedding_decodes_every_point_to_a_member(exported_embedding):
+    autoencoder, _, arrays, outputs = exported_embedding
+    members = autoencoder.decode(arrays["z"])
+    np.testing.assert_array_equal(
+        outputs["x"], autoencoder.encoding.encode(members)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "max_drop"), [("numbers", 0.02), ("other_numbers", 0.3)]
+)
+def test_an_embedding_descends_as_its_model_does(
+    exported_embedding, name, max_drop
+):
+    autoencoder, _, arrays, outputs = exported_embedding
+    z, trace = Descent(autoencoder, Tolerance)(
+        arrays["z"], Tolerance(max_drop, 0.9), 7, 0.05
+    )
+    np.testing.assert_allclose(outputs[f"{name}_z"], z, atol=1e-4)
+    np.testing.assert_allclose(
+        outputs[f"{name}_objective"], trace["objective"], rtol=1e-3
+    )
+
+
+def test_an_embedding_says_what_its_columns_mean(exported_embedding):
+    autoencoder, folder, arrays, _ = exported_embedding
+    layout = json.loads((folder / "assets.extra/layout.json").read_text())
+    assert layout["objective"] == {
+        "name": "Tolerance",
+        "fields": ["max_drop", "reference_accuracy"],
+    }
+    # With it alone, a column can be read back.
+    start, stop = layout["groups"]["kind"]
+    kinds = arrays["x"][..., start:stop].argmax(axis=-1)
+    for row, member in zip(kinds, embeddings.members(20), strict=True):
+        assert [layout["kinds"][k] for k in row] == [
+            layer.kind for layer in member.layers
+        ]
+    slots = layout["space"]["slots"]
+    assert slots[0]["filters"] == list(autoencoder.space.slots[0].filters)

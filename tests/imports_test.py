@@ -18,6 +18,7 @@ ROOMS = (
     "progress",
     "layer",
     "architecture",
+    "teachers",
     "search_space",
     "encoding",
     "cost",
@@ -27,20 +28,25 @@ ROOMS = (
     "datasets",
     "training",
     "corpus",
+    "oracles",
     "labeling",
+    "heads",
     "autoencoder",
+    "fitting",
     "objective",
     "compression",
+    "evaluation",
     "baselines",
     "tuning",
     "export",
+    "plots",
     "report",
     "config",
     "workdir",
     "pipeline",
 )
 # These need the standard library alone, and these NumPy at most.
-PLAIN_ROOMS = ("layer", "architecture", "cost")
+PLAIN_ROOMS = ("layer", "architecture", "teachers", "cost")
 NUMPY_ROOMS = ("search_space", "encoding")
 # Any Keras backend will do above `autoencoder`; digits is a TFDS builder.
 ANY_BACKEND_ROOMS = [

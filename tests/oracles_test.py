@@ -1,0 +1,115 @@
+"""Tests of the accuracies that cost no training."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from archcomp_tf import cost
+from archcomp_tf.architecture import Architecture
+from archcomp_tf.layer import Layer
+from archcomp_tf.oracles import CapacityOracle, NasBenchMacro
+from archcomp_tf.search_space import SearchSpace
+
+TEACHER = Architecture.parse(
+    "conv3x3-32 conv3x3-32 max_pool2x2/2 conv3x3-64 conv3x3-64"
+)
+SPACE = SearchSpace.around(TEACHER)
+
+
+def _table(path, rows):
+    lines = ['"arch","params","flops","mean_acc"']
+    lines += [f'"{a}",{p},0,{acc}' for a, p, acc in rows]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def _rows():
+    """Digits; parameters and accuracy that both tell all networks apart."""
+    for index, digits in enumerate(itertools.product("012", repeat=8)):
+        yield "".join(digits), 1000 + index, 50 + index / 200
+
+
+def test_a_table_gives_each_of_its_networks_accuracy_and_size(tmp_path):
+    table = NasBenchMacro(_table(tmp_path / "table.csv", _rows()))
+    assert table.space.num_members == len(table.architectures) == 3**8
+    assert all(table.space.contains(a) for a in table.architectures)
+    assert len({a.fingerprint for a in table.architectures}) == 3**8
+    # 00000000, 00000001 and 22222222 are the first, the second, the last.
+    first, second, last = (table.architectures[i] for i in (0, 1, -1))
+    assert [layer.kernel_size for layer in second.layers] == [1] * 7 + [3]
+    assert table.evaluate([first, last]) == [0.5, (50 + 6560 / 200) / 100]
+    assert table.count_params(second) == 1001
+
+
+def test_every_sample_of_a_tables_space_is_in_the_table(tmp_path):
+    table = NasBenchMacro(_table(tmp_path / "table.csv", _rows()))
+    rng = np.random.default_rng(0)
+    samples = [table.space.sample(rng) for _ in range(50)]
+    assert all(0.5 <= a < 0.9 for a in table.evaluate(samples))
+
+
+def test_a_table_with_members_missing_is_refused(tmp_path):
+    path = _table(tmp_path / "table.csv", list(_rows())[1:])
+    with pytest.raises(ValueError, match="expected 6561 networks; got 6560"):
+        NasBenchMacro(path)
+
+
+def test_a_table_of_something_else_is_refused(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("name,score\n00000000,1\n")
+    with pytest.raises(ValueError, match=r"columns arch .*got no 'arch'"):
+        NasBenchMacro(path)
+
+
+def test_the_formula_has_its_closed_form_for_the_teacher():
+    # Full capacity in both stages, of the kind of layer that carries most.
+    space = SearchSpace.uniform(
+        num_slots=2, kinds=("conv",), filters=(8, 16), kernel_sizes=(1, 3)
+    )
+    oracle = CapacityOracle(space)
+    full = Architecture.parse("conv3x3-16 conv3x3-16")
+    assert oracle.accuracy(full) == pytest.approx(0.95 - 0.85 * np.exp(-4))
+    half = Architecture.parse("conv1x1-16 conv1x1-16")  # windows of 1
+    assert oracle.accuracy(half) == pytest.approx(0.95 - 0.85 * np.exp(-2))
+
+
+def test_a_narrow_layer_chokes_the_one_behind_it():
+    oracle = CapacityOracle(SPACE)
+    narrow = list(TEACHER.layers)
+    narrow[0] = Layer("conv", min(SPACE.slots[0].filters))
+    removed = list(TEACHER.layers)
+    removed[0] = Layer("identity")
+    accuracies = [
+        oracle.accuracy(Architecture(tuple(layers)))
+        for layers in (narrow, removed, TEACHER.layers)
+    ]
+    assert accuracies == sorted(accuracies)
+
+
+def test_labels_are_the_formula_and_the_same_noise_each_time():
+    rng = np.random.default_rng(0)
+    members = [SPACE.sample(rng) for _ in range(300)]
+    noisy = CapacityOracle(SPACE, noise=0.003, seed=1)
+    labels = noisy.evaluate(members)
+    assert labels == noisy.evaluate(members)
+    assert labels != CapacityOracle(SPACE, noise=0.003, seed=2).evaluate(
+        members
+    )
+    errors = np.array(labels) - [noisy.accuracy(a) for a in members]
+    assert abs(errors.mean()) < 0.001
+    assert 0.0025 < errors.std() < 0.0035
+    assert noisy.count_params(TEACHER) == cost.num_params(
+        TEACHER, SPACE.input_shape, SPACE.num_classes
+    )
+
+
+def test_the_best_of_the_formula_is_far_smaller_than_the_teacher():
+    # There is something to find: cheap members that lose little.
+    oracle = CapacityOracle(SPACE)
+    cheap = Architecture.parse(
+        "conv3x3-32 separable_conv3x3-32 max_pool2x2/2 separable_conv3x3-64 "
+        "separable_conv3x3-64"
+    )
+    assert oracle.accuracy(TEACHER) - oracle.accuracy(cheap) < 0.03
+    assert oracle.count_params(cheap) < 0.2 * oracle.count_params(TEACHER)
