@@ -9,13 +9,13 @@ import numpy as np
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.compression import (
-    CountParams,
     Evaluate,
     Ledger,
     SearchResult,
     default_count_params,
     initial_samples,
 )
+from archcomp_tf.cost import CountParams
 from archcomp_tf.objective import Objective
 from archcomp_tf.search_space import SearchSpace
 

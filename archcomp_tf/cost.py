@@ -10,9 +10,13 @@ Only the standard library is needed here.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.layer import Block, Op, Shape
+
+# Exact parameters of an architecture, whatever its images and classes.
+CountParams = Callable[[Architecture], int]
 
 _BYTES_PER_VALUE = 4  # float32
 

@@ -13,7 +13,9 @@ import tensorflow as tf
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
-from archcomp_tf.compression import CountParams, Descent, Evaluate
+from archcomp_tf.compression import Evaluate
+from archcomp_tf.cost import CountParams
+from archcomp_tf.descent import Descent
 from archcomp_tf.heads import INTERVAL_80
 from archcomp_tf.objective import Objective
 

@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
-from archcomp_tf.compression import Descent
+from archcomp_tf.descent import Descent
 from archcomp_tf.encoding import Encoding
 from archcomp_tf.objective import LogParams, Objective
 

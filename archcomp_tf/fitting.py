@@ -18,6 +18,7 @@ import tensorflow as tf
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
 from archcomp_tf.corpus import OK, Record
+from archcomp_tf.cost import CountParams
 from archcomp_tf.heads import INTERVAL_80, CostHead, EnsembleHead
 from archcomp_tf.search_space import SearchSpace
 from archcomp_tf.training import EpochProgress
@@ -78,7 +79,7 @@ def fit_autoencoder(
     autoencoder: ArchitectureAutoencoder,
     architectures: Sequence[Architecture],
     records: Sequence[Record],
-    count_params: Callable[[Architecture], int],
+    count_params: CountParams,
     *,
     seed: int,
     epochs: int,

@@ -42,7 +42,8 @@ from archcomp_tf.importer import from_keras
 from archcomp_tf.labeling import Labeler, Task
 from archcomp_tf.objective import Objective
 from archcomp_tf.report import (
-    environment,
+    CONTROLS,
+    assemble_results,
     results_text,
     write_scalars,
 )
@@ -197,7 +198,7 @@ class Pipeline:
         student = results["student"]
         return CompressionResult(
             keras.models.load_model(
-                self._path(f"students/{student['fingerprint']}/model.keras")
+                self._path(f"{_folder(student)}/model.keras")
             ),
             Architecture.parse(student["architecture"]),
             results,
@@ -380,61 +381,21 @@ class Pipeline:
         stages = {name: self._stage(name) for name in list(STAGES)[:-1]}
         if self._is_done("report"):
             return
-        seconds = {name: stage["seconds"] for name, stage in stages.items()}
-        teacher = stages["teacher"]
-        networks = {
-            "teacher": teacher,
-            "student": stages["students"],
-            "width_scaled": stages["controls"]["width_scaled"],
-            "random_search": stages["controls"]["random_search"],
-        }
-        rows = {}
-        for name, network in networks.items():
-            folder = (
-                "teacher"
-                if name == "teacher"
-                else f"students/{network['fingerprint']}"
+        # The one place where the test split is looked at.
+        accuracies = {
+            name: accuracy(
+                keras.models.load_model(self._path(f"{folder}/model.keras")),
+                self._dataset.test,
             )
-            model = keras.models.load_model(self._path(f"{folder}/model.keras"))
-            rows[name] = {
-                key: network[key]
-                for key in (
-                    "architecture",
-                    "num_params",
-                    "num_flops",
-                    "validation_accuracy",
-                )
-            } | {"test_accuracy": accuracy(model, self._dataset.test)}
-            if name != "teacher":
-                rows[name] |= {
-                    "fingerprint": network["fingerprint"],
-                    "compression_ratio": teacher["num_params"]
-                    / network["num_params"],
-                    "predicted_accuracy": network["predicted_accuracy"],
-                }
-        results = {
-            "config": self._config.to_dict(),
-            "dataset": self._dataset.name,
-            "seed": self._seed,
-            "seconds": seconds,
-            "environment": environment(),
-            "teacher": rows["teacher"],
-            "student": rows["student"],
-            "controls": {
-                name: rows[name] for name in ("width_scaled", "random_search")
-            },
-            "search": {
-                key: stages["search"][key]
-                for key in ("num_labels", "num_rounds")
-            },
-            "embedding": {
-                "exact_reconstruction": stages["autoencoder"][
-                    "exact_reconstruction"
-                ],
-                "accuracy_spearman": stages["search"]["accuracy_spearman"],
-                "params_mape": stages["autoencoder"]["params_mape"],
-            },
+            for name, folder in {
+                "teacher": "teacher",
+                "student": _folder(stages["students"]),
+                **{n: _folder(stages["controls"][n]) for n in CONTROLS},
+            }.items()
         }
+        results = assemble_results(
+            self._config.to_dict(), self._dataset.name, stages, accuracies
+        )
         self._workdir.write_json("report/results.json", results)
         with self._workdir.replacing("report/RESULTS.md") as path:
             path.write_text(results_text(results))
@@ -565,14 +526,13 @@ class Pipeline:
             callbacks=[self._tensorboard(name)],
             stage=f"{name} epoch",
         )
-        folder = f"students/{architecture.fingerprint}"
+        record = self._described(architecture)
+        folder = _folder(record)
         with self._workdir.replacing(f"{folder}/model.keras") as path:
             save_keras(model, path)
         with self._workdir.replacing(f"{folder}/saved_model") as path:
             export_saved_model(model, path)
-        return self._described(architecture) | {
-            "validation_accuracy": result.validation_accuracy
-        }
+        return record | {"validation_accuracy": result.validation_accuracy}
 
     def _export_embedding(
         self, autoencoder: ArchitectureAutoencoder, result: SearchResult
@@ -628,6 +588,11 @@ class Pipeline:
         yield record
         record["seconds"] = round(time.monotonic() - start, 2)
         self._workdir.finish_stage(name, record)
+
+
+def _folder(network: dict[str, Any]) -> str:
+    """Where in the working directory a student or a control lies."""
+    return f"students/{network['fingerprint']}"
 
 
 def _spearman(result: SearchResult) -> float | None:

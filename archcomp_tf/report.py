@@ -13,6 +13,67 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+# The networks beside the student: key in results.json -> name in tables.
+CONTROLS = {
+    "width_scaled": "teacher scaled in width",
+    "random_search": "best of random search",
+}
+
+
+def assemble_results(
+    config: Mapping[str, Any],
+    dataset: str,
+    stages: Mapping[str, Mapping[str, Any]],
+    test_accuracies: Mapping[str, float],
+) -> dict[str, Any]:
+    """The contents of results.json.
+
+    Args:
+      config: of the run.
+      dataset: its name.
+      stages: what each stage before the report recorded, by its name.
+      test_accuracies: in [0, 1], of "teacher", "student" and the `CONTROLS`.
+
+    Returns:
+      Plain values, as JSON has them.
+    """
+    teacher = stages["teacher"]
+    networks = {
+        "teacher": teacher,
+        "student": stages["students"],
+        **{name: stages["controls"][name] for name in CONTROLS},
+    }
+    fields = ("architecture", "num_params", "num_flops", "validation_accuracy")
+    rows = {
+        name: {field: network[field] for field in fields}
+        | {"test_accuracy": test_accuracies[name]}
+        for name, network in networks.items()
+    }
+    for name in ("student", *CONTROLS):
+        network = networks[name]
+        rows[name] |= {
+            "fingerprint": network["fingerprint"],
+            "compression_ratio": teacher["num_params"] / network["num_params"],
+            "predicted_accuracy": network["predicted_accuracy"],
+        }
+    search, embedding = stages["search"], stages["autoencoder"]
+    return {
+        "config": dict(config),
+        "dataset": dataset,
+        "seed": config["seed"],
+        "seconds": {name: stage["seconds"] for name, stage in stages.items()},
+        "environment": environment(),
+        "teacher": rows["teacher"],
+        "student": rows["student"],
+        "controls": {name: rows[name] for name in CONTROLS},
+        "search": {key: search[key] for key in ("num_labels", "num_rounds")},
+        "embedding": {
+            "exact_reconstruction": embedding["exact_reconstruction"],
+            "accuracy_spearman": search["accuracy_spearman"],
+            "params_mape": embedding["params_mape"],
+        },
+    }
+
 
 def results_table(results: Mapping[str, Any]) -> str:
     """The networks of a run side by side, as a Markdown table.
@@ -146,8 +207,9 @@ def _networks(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {
         "teacher": results["teacher"],
         "**student**": results["student"],
-        "teacher scaled in width": results["controls"]["width_scaled"],
-        "best of random search": results["controls"]["random_search"],
+        **{
+            title: results["controls"][name] for name, title in CONTROLS.items()
+        },
     }
 
 

@@ -1,4 +1,4 @@
-"""Tests of the descent and of the search, on an analytic oracle."""
+"""Tests of the search, on an analytic oracle."""
 
 import functools
 
@@ -10,19 +10,13 @@ from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
 from archcomp_tf.baselines import random_search
 from archcomp_tf.compression import (
-    Descent,
     SearchResult,
     default_count_params,
-    descent_starts,
-    new_samples,
-    predicted_front,
-    propose,
     search,
 )
 from archcomp_tf.corpus import FAILED, Record
 from archcomp_tf.fitting import (
     fit_autoencoder,
-    fit_ensemble_head,
     unlabelled_mix,
 )
 from archcomp_tf.objective import Budget, LogParams
@@ -61,132 +55,6 @@ def _embedding():
     model = ArchitectureAutoencoder.from_config(_trained().get_config())
     model.set_weights(_trained().get_weights())
     return model
-
-
-@pytest.fixture(scope="module")
-def autoencoder():
-    model = _embedding()
-    records = [
-        Record(a, accuracy_of(a), COUNT(a))
-        for a in new_samples(SPACE, 60, np.random.default_rng(1), set())
-    ]
-    fit_ensemble_head(model, model.accuracy_head, records, seed=0)
-    return model
-
-
-def test_the_descent_raises_the_objective_and_stays_normalised(autoencoder):
-    rng = np.random.default_rng(2)
-    starts = autoencoder.encode([SPACE.sample(rng) for _ in range(16)])
-    objective = LogParams(0.1)
-    z, trace = Descent(autoencoder, LogParams)(starts, objective, 40, 0.05)
-    assert trace["z"].shape == (40, 16, autoencoder.latent_dim)
-    assert trace["objective"].shape == (40, 16)
-    np.testing.assert_allclose(trace["z"][0], starts, atol=1e-6)
-    codes = z.reshape(16, len(SPACE), -1)
-    np.testing.assert_allclose(codes.var(axis=-1), 1, atol=1e-3)
-    gains = trace["objective"][-1] - trace["objective"][0]
-    assert np.mean(gains > 0) > 0.9
-    np.testing.assert_allclose(
-        trace["objective"],
-        trace["accuracy"] - 0.1 * trace["log_params"],
-        atol=1e-5,
-    )
-
-
-def test_a_descent_is_traced_once_for_all_weights_steps_and_rates(autoencoder):
-    class Counting(LogParams):
-        traced = 0
-
-        @staticmethod
-        def relaxed(accuracy, log_params, weight):
-            Counting.traced += 1
-            return LogParams.relaxed(accuracy, log_params, weight)
-
-    starts = autoencoder.encode([TEACHER] * 4)
-    descent = Descent(autoencoder, Counting)
-    for weight, num_steps, rate in ((0.1, 3, 0.1), (0.2, 5, 0.1), (0, 3, 0.2)):
-        descent(starts, Counting(weight), num_steps, rate)
-    assert Counting.traced == 1
-
-
-def test_the_start_of_a_descent_is_where_it_stays_with_no_steps(autoencoder):
-    starts = autoencoder.encode([TEACHER] * 4)
-    z, trace = Descent(autoencoder, LogParams)(starts, LogParams(), 0, 0.1)
-    np.testing.assert_array_equal(z, starts)
-    assert trace["z"].shape == (0, *starts.shape)
-
-
-def test_a_descent_follows_the_objective_of_each_start(autoencoder):
-    starts = autoencoder.encode([TEACHER] * 3)
-    weights = (0.0, 0.1, 1.0)
-    descent = Descent(autoencoder, LogParams)
-    together, trace = descent(starts, [LogParams(w) for w in weights], 30, 0.05)
-    for index, weight in enumerate(weights):
-        alone, _ = descent(starts[:1], LogParams(weight), 30, 0.05)
-        np.testing.assert_allclose(together[index], alone[0], atol=1e-3)
-    # The more parameters cost, the fewer the descent promises.
-    sizes = trace["log_params"][-1]
-    assert sizes[0] > sizes[1] > sizes[2]
-
-
-def test_a_descent_with_too_few_objectives_is_refused(autoencoder):
-    starts = autoencoder.encode([TEACHER] * 3)
-    with pytest.raises(ValueError, match="each of 3 starts; got 2"):
-        Descent(autoencoder, LogParams)(starts, [LogParams()] * 2, 5, 0.1)
-
-
-def test_the_first_step_of_a_descent_is_one_learning_rate_long(autoencoder):
-    # Adam's first step has the sign of the gradient in each coordinate.
-    starts = autoencoder.encode([TEACHER])
-    z, _ = Descent(autoencoder, LogParams)(starts, LogParams(0.1), 1, 0.01)
-    stepped = np.abs(z - starts)
-    assert 0.002 < stepped.mean() < 0.012
-
-
-def test_a_front_is_members_that_no_other_beats(autoencoder):
-    objectives = [LogParams(w) for w in (0.01, 0.05, 0.2)]
-    starts = [TEACHER, SPACE.sample(np.random.default_rng(0))]
-    front = predicted_front(
-        autoencoder, Descent(autoencoder, LogParams), starts, objectives, COUNT
-    )
-    assert len(front) > 2
-    members, accuracies, sizes = zip(*front, strict=True)
-    assert all(SPACE.contains(a) for a in members)
-    assert list(sizes) == [COUNT(a) for a in members] == sorted(set(sizes))
-    assert list(accuracies) == sorted(set(accuracies))
-    np.testing.assert_allclose(
-        accuracies, autoencoder.predict_heads(members)[0], atol=1e-5
-    )
-
-
-def test_starts_are_the_teacher_the_best_those_near_them_and_samples():
-    rng = np.random.default_rng(0)
-    ranked = new_samples(SPACE, 10, rng, set())
-    starts = descent_starts(SPACE, ranked, TEACHER, 16, rng)
-    assert len(starts) == 16
-    assert starts[:5] == [TEACHER, *ranked[:4]]
-    assert all(SPACE.contains(a) for a in starts)
-    assert len(descent_starts(SPACE, [], None, 16, rng)) == 16
-
-
-def test_proposals_are_new_members_in_the_order_of_their_promise(autoencoder):
-    known = {TEACHER.fingerprint}
-    objective = LogParams(0.1)
-    proposals, predicted, trace = propose(
-        autoencoder,
-        Descent(autoencoder, LogParams),
-        [TEACHER] * 8,
-        known,
-        objective,
-        COUNT,
-        6,
-    )
-    fingerprints = [a.fingerprint for a in proposals]
-    assert 1 <= len(set(fingerprints)) == len(proposals) <= 6
-    assert not known & set(fingerprints)
-    assert all(SPACE.contains(a) for a in proposals)
-    assert set(predicted) == set(fingerprints)
-    assert trace.shape == (60,)
 
 
 def test_a_search_finds_better_than_random_search_with_as_many_labels():

@@ -6,7 +6,7 @@ from embeddings import COUNT, members, records
 
 from archcomp_tf import evaluation
 from archcomp_tf.architecture import Architecture
-from archcomp_tf.compression import Descent
+from archcomp_tf.descent import Descent
 from archcomp_tf.fitting import fit_ensemble_head
 from archcomp_tf.objective import LogParams
 

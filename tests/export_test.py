@@ -13,7 +13,7 @@ import pytest
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
-from archcomp_tf.compression import Descent
+from archcomp_tf.descent import Descent
 from archcomp_tf.export import (
     export_embedding,
     export_saved_model,

@@ -34,6 +34,7 @@ ROOMS = (
     "autoencoder",
     "fitting",
     "objective",
+    "descent",
     "compression",
     "evaluation",
     "baselines",

@@ -1,0 +1,297 @@
+"""The descent in the embedding, and what it proposes.
+
+The embedding is descended (gradient ascent of the objective, by one
+`tf.function`) from many starts at once; every point of the paths is decoded;
+what is new is encoded again and scored there, with its exact number of
+parameters.
+
+After Ashok, arXiv 1902.03326 (encode, descend, decode).  Our own: many starts
+and objectives in a batch, decoding along the path and not only at its end,
+scoring after re-encoding, exact counts in place of the parameter head's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from archcomp_tf.architecture import Architecture
+from archcomp_tf.autoencoder import ArchitectureAutoencoder
+from archcomp_tf.cost import CountParams
+from archcomp_tf.objective import Objective
+from archcomp_tf.search_space import SearchSpace
+
+# Of a descent.  Twice as far from its start, what the heads promise is higher
+# and what the networks are worth is lower (results/embedding).
+NUM_STEPS = 60
+LEARNING_RATE = 0.02
+
+
+class Descent:
+    """Gradient ascent of an objective over points of the embedding.
+
+    Args:
+      autoencoder: its heads say what a point promises.
+      objective_type: the class of the objectives; their numbers are given to
+        each call, so that other numbers do not trace it again.
+    """
+
+    def __init__(
+        self,
+        autoencoder: ArchitectureAutoencoder,
+        objective_type: type[Objective],
+    ):
+        self._autoencoder = autoencoder
+        self._objective_type = objective_type
+
+    def __call__(
+        self,
+        z: np.ndarray,
+        objectives: Objective | Sequence[Objective],
+        num_steps: int,
+        learning_rate: float,
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Moves every start uphill.
+
+        Args:
+          z: float `[B, D]`, the starts.
+          objectives: of the class given to the constructor: one for all
+            starts, or B of them, one a start.
+          num_steps: S, how many steps of Adam.
+          learning_rate: length of a step, in units of z.
+
+        Returns:
+          The end points `[B, D]`, and the trace, step by step: "z"
+          `[S, B, D]`, "objective", "accuracy" and "log_params" `[S, B]`, all
+          before the step.
+
+        Raises:
+          ValueError: there are neither one nor B objectives.
+        """
+        z, trace = self.descend(
+            tf.constant(z, tf.float32),
+            objective_numbers(objectives, len(z)),
+            tf.constant(num_steps),
+            tf.constant(learning_rate, tf.float32),
+        )
+        return z.numpy(), {name: t.numpy() for name, t in trace.items()}
+
+    @tf.function(reduce_retracing=True)
+    def descend(self, z, numbers, num_steps, learning_rate):
+        """The same on tensors, for graphs of one's own.
+
+        Args:
+          z: float32 `[B, D]`.
+          numbers: the objectives' fields, each float32 `[B]`.
+          num_steps: int32, S.
+          learning_rate: float32.
+
+        Returns:
+          As `__call__`, in tensors.
+        """
+        names = ("z", "objective", "accuracy", "log_params")
+        arrays = tuple(
+            tf.TensorArray(tf.float32, size=num_steps) for _ in names
+        )
+        mean, square = tf.zeros_like(z), tf.zeros_like(z)
+        for step in tf.range(num_steps):
+            before = z
+            z, mean, square, *values = self._step(
+                z, mean, square, numbers, tf.cast(step, z.dtype), learning_rate
+            )
+            arrays = tuple(
+                array.write(step, tensor)
+                for array, tensor in zip(arrays, (before, *values), strict=True)
+            )
+        trace = {
+            name: array.stack()
+            for name, array in zip(names, arrays, strict=True)
+        }
+        return z, trace
+
+    # Small heads on few points: without XLA most of a step is spent between
+    # its operations.
+    @tf.function(jit_compile=True, reduce_retracing=True)
+    def _step(self, z, mean, square, numbers, step, learning_rate):
+        """One step of Adam (Kingma and Ba, arXiv 1412.6980), uphill."""
+        with tf.GradientTape() as tape:
+            tape.watch(z)
+            accuracy, _, log_params = self._autoencoder.heads(z)
+            value = self._objective_type.relaxed(
+                accuracy, log_params, **numbers
+            )
+        gradient = tape.gradient(value, z)
+        mean = 0.9 * mean + 0.1 * gradient
+        square = 0.999 * square + 0.001 * gradient**2
+        unit = (mean / (1 - 0.9 ** (step + 1))) / (
+            tf.sqrt(square / (1 - 0.999 ** (step + 1))) + 1e-8
+        )
+        z = self._autoencoder.project(z + learning_rate * unit)
+        return z, mean, square, value, accuracy, log_params
+
+
+def objective_numbers(
+    objectives: Objective | Sequence[Objective], num: int
+) -> dict[str, tf.Tensor]:
+    """The fields of one objective, or of `num` of a class, each `[num]`."""
+    if not isinstance(objectives, Sequence):
+        objectives = [objectives] * num
+    if len(objectives) != num:
+        raise ValueError(
+            f"Expected one objective or one for each of {num} starts; got "
+            f"{len(objectives)}."
+        )
+    return {
+        field.name: tf.constant(
+            [getattr(o, field.name) for o in objectives], tf.float32
+        )
+        for field in dataclasses.fields(objectives[0])
+    }
+
+
+def descent_starts(
+    space: SearchSpace,
+    ranked: Sequence[Architecture],
+    teacher: Architecture | None,
+    num: int,
+    rng: np.random.Generator,
+) -> list[Architecture]:
+    """Where a descent starts: the teacher, the best, near them, anywhere.
+
+    Args:
+      space: the space.
+      ranked: labelled members, the best first.
+      teacher: a member, if it is known.
+      num: how many to give; a quarter of them are the best, half are their
+        mutations, the rest are samples.
+      rng: the randomness.
+    """
+    best = list(ranked[: num // 4])
+    starts = ([teacher] if teacher else []) + best
+    while best and len(starts) < 3 * num // 4:
+        start = best[rng.integers(len(best))]
+        for _ in range(rng.integers(1, 4)):
+            start = space.mutate(start, rng)
+        starts.append(start)
+    return starts + [space.sample(rng) for _ in range(num - len(starts))]
+
+
+def propose(
+    autoencoder: ArchitectureAutoencoder,
+    descent: Descent,
+    starts: Sequence[Architecture],
+    known: set[str],
+    objective: Objective,
+    count_params: CountParams,
+    num: int,
+    *,
+    num_steps: int = NUM_STEPS,
+    learning_rate: float = LEARNING_RATE,
+) -> tuple[list[Architecture], dict[str, float], np.ndarray]:
+    """New architectures that the heads expect most of.
+
+    Args:
+      autoencoder: embedding and heads.
+      descent: over the same autoencoder.
+      starts: members that the descent starts from.
+      known: fingerprints not to propose.
+      objective: what to improve.
+      count_params: exact parameters of a member.
+      num: how many to give at most.
+      num_steps: of the descent.
+      learning_rate: of the descent.
+
+    Returns:
+      Up to `num` members, the most promising first; the predicted accuracy of
+      each by fingerprint; the mean objective along the descent `[num_steps]`.
+    """
+    members, trace = _descend(
+        autoencoder, descent, starts, objective, num_steps, learning_rate
+    )
+    candidates = [a for a in members if a.fingerprint not in known]
+    scored = _score(autoencoder, candidates, objective, count_params)
+    best = sorted(scored, key=lambda item: -item[0])[:num]
+    predictions = {a.fingerprint: accuracy for _, accuracy, a in best}
+    return [a for _, _, a in best], predictions, trace["objective"].mean(axis=1)
+
+
+def predicted_front(
+    autoencoder: ArchitectureAutoencoder,
+    descent: Descent,
+    starts: Sequence[Architecture],
+    objectives: Sequence[Objective],
+    count_params: CountParams,
+    *,
+    num_steps: int = NUM_STEPS,
+    learning_rate: float = LEARNING_RATE,
+) -> list[tuple[Architecture, float, int]]:
+    """The Pareto front that the heads expect, from one batch of descents.
+
+    Args:
+      autoencoder: embedding and heads.
+      descent: over the same autoencoder.
+      starts: members that the descent starts from, under each objective.
+      objectives: of the descent's class, such as `LogParams` of many weights.
+      count_params: exact parameters of a member.
+      num_steps: of the descent.
+      learning_rate: of the descent.
+
+    Returns:
+      Members with their predicted accuracy and exact parameters, smallest
+      first; no other that was found is both smaller and expected to be better.
+    """
+    members, _ = _descend(
+        autoencoder,
+        descent,
+        [start for start in starts for _ in objectives],
+        [objective for _ in starts for objective in objectives],
+        num_steps,
+        learning_rate,
+    )
+    accuracies, _, _ = autoencoder.predict_heads(members)
+    points = zip(members, accuracies, map(count_params, members), strict=True)
+    front: list[tuple[Architecture, float, int]] = []
+    for member, accuracy, size in sorted(points, key=lambda p: (p[2], -p[1])):
+        if not front or accuracy > front[-1][1]:
+            front.append((member, float(accuracy), size))
+    return front
+
+
+def _descend(
+    autoencoder: ArchitectureAutoencoder,
+    descent: Descent,
+    starts: Sequence[Architecture],
+    objectives: Objective | Sequence[Objective],
+    num_steps: int,
+    learning_rate: float,
+) -> tuple[list[Architecture], dict[str, np.ndarray]]:
+    """The different networks on the descents' paths, and the trace."""
+    z, trace = descent(
+        autoencoder.encode(starts), objectives, num_steps, learning_rate
+    )
+    path = np.concatenate([trace["z"].reshape(-1, z.shape[-1]), z])
+    members = {a.fingerprint: a for a in autoencoder.decode(path)}
+    return list(members.values()), trace
+
+
+def _score(
+    autoencoder: ArchitectureAutoencoder,
+    candidates: Sequence[Architecture],
+    objective: Objective,
+    count_params: CountParams,
+) -> list[tuple[float, float, Architecture]]:
+    """(score, predicted accuracy, architecture) of each, re-encoded."""
+    if not candidates:
+        return []
+    accuracies, _, _ = autoencoder.predict_heads(candidates)
+    return [
+        (
+            objective(float(accuracy), count_params(candidate)),
+            float(accuracy),
+            candidate,
+        )
+        for accuracy, candidate in zip(accuracies, candidates, strict=True)
+    ]
