@@ -24,8 +24,8 @@ from archcomp_tf.cost import CountParams
 from archcomp_tf.objective import Objective
 from archcomp_tf.search_space import SearchSpace
 
-# Of a descent.  Twice as far from its start, what the heads promise is higher
-# and what the networks are worth is lower (results/embedding).
+# Of a descent.  Farther from its start the heads promise more and the networks
+# are worth less: variant "far" in results/embedding.
 NUM_STEPS = 60
 LEARNING_RATE = 0.02
 
