@@ -77,10 +77,12 @@ def default_config() -> ml_collections.ConfigDict:
     config.autoencoder.num_architectures = 16_384
 
     # The final training, of the student and of the controls alike.  So many of
-    # a search's best are trained by this recipe, and the best of them stays.
+    # a search's best are trained by this recipe, and the best of them stays;
+    # it is then trained `num_restarts` times, of which the best stays.
     config.student = ml_collections.ConfigDict()
     config.student.recipe = recipe_config(epochs=40)
-    config.student.num_finalists = 3
+    config.student.num_finalists = 5
+    config.student.num_restarts = 3
     config.student.num_tuning_trials = 6
     return config.lock()
 

@@ -230,6 +230,7 @@ def fit_ensemble_head(
     head.compile(
         optimizer,
         loss=_masked_squared_error,
+        loss_weights=[1 / float(head.units.scale) ** 2],
         steps_per_execution=_ENSEMBLE_STEPS,
     )
     optimizer.build(head.trainable_variables)

@@ -69,6 +69,7 @@ STAGES = {
     "controls": "bin/train_controls.py",
     "report": "bin/write_report.py",
 }
+_SEEDS_APART = 1000  # between two trainings of one network
 _NUM_HELD_OUT = 1000  # architectures on which the embedding is judged
 
 
@@ -516,15 +517,25 @@ class Pipeline:
     def _train_student(
         self, architecture: Architecture, recipe: Recipe, name: str
     ) -> dict[str, Any]:
-        """Trains and exports one network, and says what it is."""
-        model, result = build_and_train(
-            architecture,
-            self._dataset,
-            recipe,
-            seed=self._seed,
-            teacher_logits=self._teacher_logits,
-            callbacks=[self._tensorboard(name)],
-            stage=f"{name} epoch",
+        """Trains and exports one network, and says what it is.
+
+        Of several trainings the best on validation data stays.
+        """
+        num_restarts = self._config.student.num_restarts
+        model, result = max(
+            (
+                build_and_train(
+                    architecture,
+                    self._dataset,
+                    recipe,
+                    seed=self._seed + _SEEDS_APART * restart,
+                    teacher_logits=self._teacher_logits,
+                    callbacks=[self._tensorboard(f"{name}_{restart}")],
+                    stage=f"{name} {restart + 1}/{num_restarts}, epoch",
+                )
+                for restart in range(num_restarts)
+            ),
+            key=lambda trained: trained[1].validation_accuracy,
         )
         record = self._described(architecture)
         folder = _folder(record)

@@ -94,6 +94,22 @@ def test_the_spread_is_as_wide_as_the_errors_on_noisy_labels(trained):
     assert 0.08 < np.median(spread) < 0.2
 
 
+def test_a_target_is_learnt_alike_in_whatever_unit(trained):
+    labelled = records(members(40, seed=13))
+    unseen = members(100, seed=14)
+    predictions = {}
+    for unit in (1.0, 1e-4, 1e4):
+        scaled = [
+            dataclasses.replace(r, accuracy=unit * r.accuracy) for r in labelled
+        ]
+        fit_ensemble_head(trained, trained.accuracy_head, scaled, seed=0)
+        predictions[unit] = trained.predict_heads(unseen)[0] / unit
+    for unit, predicted in predictions.items():
+        np.testing.assert_allclose(
+            predicted, predictions[1.0], rtol=1e-2, err_msg=str(unit)
+        )
+
+
 def test_a_single_member_sees_every_label(trained):
     head = EnsembleHead(trained.latent_dim, 1)
     labelled = records(members(MIN_LABELS, seed=9))
