@@ -50,7 +50,7 @@ class ArchitectureAutoencoder(keras.Model):
       encoder: x `[N, L, F]` -> z `[N, D]`.
       decoder: z -> logits `[N, L, F]`, not masked.
       params_head: z -> log10 parameters `[N, 1]`.
-      accuracy_head: (z, log10 parameters) -> accuracies `[N, K]`.
+      accuracy_head: (z, log10 parameters) -> logits of the accuracy `[N, K]`.
     """
 
     def __init__(
@@ -69,7 +69,9 @@ class ArchitectureAutoencoder(keras.Model):
         encoder = _encoder(encoding.shape, channels, width)
         decoder = _decoder(encoding.shape, channels, width)
         params_head = CostHead(len(space), channels, name="log_params")
-        accuracy_head = EnsembleHead(latent_dim, num_heads, name="accuracy")
+        accuracy_head = EnsembleHead(
+            latent_dim, num_heads, link="logit", name="accuracy"
+        )
 
         x = keras.Input(encoding.shape, name="x")
         z = encoder(x)

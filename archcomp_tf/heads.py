@@ -1,7 +1,7 @@
 """Regression heads: points of the embedding -> what a network is worth.
 
     z [N, L * C] ------------------- CostHead -----> log10 of a cost  [N, 1]
-    z [N, L * C], log10 parameters - EnsembleHead -> a target         [N, K]
+    z [N, L * C], log10 parameters - EnsembleHead -> a target's link  [N, K]
 
 A head is a model of its own on z: a further target (multiply-adds, a measured
 latency) is one more head, see `fitting.py`, and the embedding stays as it is.
@@ -15,14 +15,18 @@ from __future__ import annotations
 import math
 
 import keras
+import numpy as np
 
 # So many standard deviations on each side hold 80 % of a normal distribution.
 INTERVAL_80 = 1.2816
+LINKS = ("identity", "logit")
 
 _HIDDEN = 32  # units a slot, and units of a member of an ensemble
 _NUM_TERMS = 4  # at most so many products in the cost of one layer
 _NUM_CARRIED = 4  # numbers handed from slot to slot
 _TYPICAL_LOG_PARAMS = 5.0
+# A few validation images that are all right, or all wrong, say no more.
+_LOGIT_RANGE = (0.005, 0.999)
 # log10 of a layer's cost to begin with; from 0, much of a training is spent on
 # the way to it.
 _TYPICAL_TERM = keras.initializers.Constant(3.5)
@@ -103,7 +107,7 @@ class CostHead(keras.Model):
 
 @keras.saving.register_keras_serializable(package="archcomp_tf")
 class Units(keras.layers.Layer):
-    """Standardised outputs -> the target's own units, and their spread.
+    """Standardised outputs -> units of the target's link, and their spread.
 
     Set by whoever fits the head, not by gradients:
 
@@ -137,12 +141,23 @@ class EnsembleHead(keras.Model):
     Args:
       latent_dim: D, size of z.
       num_members: K.
+      link: "identity", or "logit" for targets in [0, 1]: from 0.90 to 0.95 is
+        as far as from 0.95 to 0.976, half of the errors, and one network that
+        learns nothing does not outweigh all differences between good ones.
 
     Attributes:
       units: the `Units` of the target.
     """
 
-    def __init__(self, latent_dim: int, num_members: int, **kwargs):
+    def __init__(
+        self,
+        latent_dim: int,
+        num_members: int,
+        link: str = "identity",
+        **kwargs,
+    ):
+        if link not in LINKS:
+            raise ValueError(f"Expected a link of {LINKS}; got {link!r}.")
         z = keras.Input((latent_dim,), name="z")
         log_params = keras.Input((1,), name="log_params")
         y = keras.layers.Concatenate()([z, log_params - _TYPICAL_LOG_PARAMS])
@@ -155,24 +170,35 @@ class EnsembleHead(keras.Model):
         super().__init__([z, log_params], units(y), **kwargs)
         self.latent_dim = latent_dim
         self.num_members = num_members
+        self.link = link
         self.units = units
+
+    def linked(self, target: np.ndarray) -> np.ndarray:
+        """The target in the units in which the members speak."""
+        if self.link == "identity":
+            return target
+        target = np.clip(target, *_LOGIT_RANGE)
+        return np.log(target / (1 - target))
 
     def statistics(self, members):
         """What the members say `[N, K]` -> mean `[N]`, spread `[N]`.
 
-        The spread is a standard deviation: 80 % of the truth is meant to lie
-        within 1.28 of it.
+        Both are in the target's own units.  The spread is a standard
+        deviation: 80 % of the truth is meant to lie within 1.28 of it.
         """
+        mean = keras.ops.mean(members, axis=-1)
         variance = keras.ops.var(members, axis=-1) + self.units.variance
-        return (
-            keras.ops.mean(members, axis=-1),
-            keras.ops.sqrt(keras.ops.relu(variance)),
-        )
+        spread = keras.ops.sqrt(keras.ops.relu(variance))
+        if self.link == "identity":
+            return mean, spread
+        mean = keras.ops.sigmoid(mean)
+        return mean, mean * (1 - mean) * spread  # the sigmoid's slope
 
     def get_config(self):
         return {
             "latent_dim": self.latent_dim,
             "num_members": self.num_members,
+            "link": self.link,
             "name": self.name,
         }
 

@@ -21,6 +21,7 @@ import multiprocessing
 import os
 import threading
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from unittest import mock
 
@@ -69,7 +70,9 @@ class Task:
         Raises:
           DivergedError: the training diverged.
         """
-        seed = (int(architecture.fingerprint[:8], 16) + self.seed) % 2**31
+        # A longer training is to be another draw, not the same one continued.
+        name = f"{architecture.fingerprint} {recipe.name} {self.seed}"
+        seed = zlib.crc32(name.encode()) % 2**31
         _, result = build_and_train(
             architecture,
             self.dataset,

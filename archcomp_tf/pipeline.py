@@ -499,7 +499,7 @@ class Pipeline:
         """The best of a search, after its best few are trained for longer.
 
         The first of many labels after a brief training is, often enough, only
-        the luckiest.
+        the luckiest; the mean over both trainings is less so.
         """
         settings = self._config.student
         finalists = result.ranked[: settings.num_finalists]
@@ -508,7 +508,9 @@ class Pipeline:
             Recipe(**settings.recipe),
         )
         trained = [
-            dataclasses.replace(record, accuracy=accuracy)
+            dataclasses.replace(
+                record, accuracy=(record.accuracy + accuracy) / 2
+            )
             for record, accuracy in zip(finalists, accuracies, strict=True)
             if not math.isnan(accuracy)
         ]

@@ -17,7 +17,7 @@ def get_config():
         )
         config.teacher.recipe = recipe_config(epochs=10, learning_rate=0.05)
         config.objective = objective_config("Budget", max_params=10_000)
-        config.labels.recipe = recipe_config(epochs=20)
+        config.labels.recipe = recipe_config(epochs=10)
         config.labels.num_labels = 36
         config.labels.num_initial = 18
         config.labels.labels_a_round = 9

@@ -96,14 +96,18 @@ def test_the_spread_is_as_wide_as_the_errors_on_noisy_labels(trained):
 
 def test_a_target_is_learnt_alike_in_whatever_unit(trained):
     labelled = records(members(40, seed=13))
-    unseen = members(100, seed=14)
+    z = trained.encode(members(100, seed=14))
+    log_params = keras.ops.convert_to_numpy(trained.params_head(z))
+    head = EnsembleHead(trained.latent_dim, 5)
     predictions = {}
     for unit in (1.0, 1e-4, 1e4):
-        scaled = [
-            dataclasses.replace(r, accuracy=unit * r.accuracy) for r in labelled
+        measured = [
+            dataclasses.replace(r, measured={"cost": unit * r.accuracy})
+            for r in labelled
         ]
-        fit_ensemble_head(trained, trained.accuracy_head, scaled, seed=0)
-        predictions[unit] = trained.predict_heads(unseen)[0] / unit
+        fit_ensemble_head(trained, head, measured, seed=0, target="cost")
+        mean, _ = head.statistics(head([z, log_params]))
+        predictions[unit] = keras.ops.convert_to_numpy(mean) / unit
     for unit, predicted in predictions.items():
         np.testing.assert_allclose(
             predicted, predictions[1.0], rtol=1e-2, err_msg=str(unit)

@@ -58,12 +58,31 @@ def test_the_spread_is_that_of_the_members_and_what_is_added():
     np.testing.assert_allclose(spread, [0, 0])
 
 
+def test_a_logit_head_gives_shares_and_their_spread():
+    head = EnsembleHead(latent_dim=3, num_members=2, link="logit")
+    shares = np.array([0.5, 0.9, 0.98])
+    logits = head.linked(shares)
+    np.testing.assert_allclose(logits, np.log(shares / (1 - shares)))
+    members = np.stack([logits - 0.01, logits + 0.01], axis=-1)
+    mean, spread = head.statistics(members.astype("float32"))
+    np.testing.assert_allclose(mean, shares, rtol=1e-4)
+    # Where a share of 1 in its place moves by so much.
+    moved = 1 / (1 + np.exp(-logits - 0.01)) - shares
+    np.testing.assert_allclose(spread, moved, rtol=0.02)
+    assert np.all(np.isfinite(head.linked(np.array([0.0, 1.0]))))
+
+
+def test_an_unknown_link_is_refused():
+    with pytest.raises(ValueError, match="got 'log'"):
+        EnsembleHead(3, 2, link="log")
+
+
 @pytest.mark.parametrize(
     ("head", "inputs"),
     [
         (CostHead(3, 2), np.ones((1, 6), "float32")),
         (
-            EnsembleHead(6, 2),
+            EnsembleHead(6, 2, link="logit"),
             [np.ones((1, 6), "float32"), np.ones((1, 1), "float32")],
         ),
     ],
