@@ -23,7 +23,7 @@ class RecipeTuner(keras_tuner.RandomSearch):
     Args:
       architecture: the network.
       dataset: trained on its train split, judged on its validation split.
-      base: what is not tuned.
+      base: the first recipe to be tried, and what is not tuned of the others.
       teacher_logits: `[len(dataset.train), num_classes]`, or None.
       num_trials: how many recipes to try.
       seed: of the recipes and of each training.
@@ -78,7 +78,7 @@ class RecipeTuner(keras_tuner.RandomSearch):
 
     def run_trial(self, trial) -> dict[str, float]:
         """Trains the network by the trial's recipe; divergence counts as 0."""
-        recipe = self.recipe(trial.hyperparameters)
+        recipe = self._recipe_of(trial)
         try:
             _, result = build_and_train(
                 self._architecture,
@@ -117,4 +117,10 @@ class RecipeTuner(keras_tuner.RandomSearch):
             self.oracle.trials.values(),
             key=lambda trial: (trial.score, -int(trial.trial_id)),
         )
-        return self.recipe(best.hyperparameters)
+        return self._recipe_of(best)
+
+    def _recipe_of(self, trial) -> Recipe:
+        # What the random ones have to be better than.
+        if int(trial.trial_id) == 0:
+            return self._base
+        return self.recipe(trial.hyperparameters)

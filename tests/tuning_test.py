@@ -1,9 +1,11 @@
 """Tests of the tuning of a student's recipe."""
 
+import pytest
 import tiny
 
+from archcomp_tf import tuning
 from archcomp_tf.architecture import Architecture
-from archcomp_tf.training import Recipe
+from archcomp_tf.training import Recipe, TrainingResult
 from archcomp_tf.tuning import RecipeTuner
 
 NETWORK = Architecture.parse("conv3x3-2")
@@ -22,17 +24,28 @@ def _tuner(directory, num_trials=3, teacher_logits=None):
     )
 
 
-def test_the_best_recipe_is_the_trial_with_the_highest_accuracy(tmp_path):
+@pytest.mark.parametrize(
+    ("accuracies", "best"),
+    [([0.5, 0.7, 0.6], 1), ([0.8, 0.7, 0.6], 0), ([0.5, 0.5, 0.5], 0)],
+)
+def test_the_base_is_tried_first_and_the_best_recipe_stays(
+    accuracies, best, tmp_path, monkeypatch
+):
+    tried = []
+
+    def build_and_train(architecture, dataset, recipe, **options):
+        tried.append(recipe)
+        return None, TrainingResult(accuracies[len(tried) - 1], seconds=1.0)
+
+    monkeypatch.setattr(tuning, "build_and_train", build_and_train)
     tuner = _tuner(tmp_path)
-    recipe = tuner.best()
-    trials = tuner.oracle.trials.values()
-    assert len(trials) == 3
-    assert tuner.accuracies == [trial.score for trial in trials]
-    best = max(trials, key=lambda trial: trial.score)
-    assert recipe == tuner.recipe(best.hyperparameters)
-    assert recipe.learning_rate != BASE.learning_rate
-    assert 0.05 <= recipe.learning_rate <= 0.2
-    assert (recipe.epochs, recipe.batch_size) == (1, 32)
+    assert tuner.best() == tried[best]
+    assert tuner.accuracies == accuracies
+    assert tried[0] == BASE
+    for recipe in tried[1:]:
+        assert recipe.learning_rate != BASE.learning_rate
+        assert 0.05 <= recipe.learning_rate <= 0.2
+        assert (recipe.epochs, recipe.batch_size) == (1, 32)
 
 
 def test_finished_trials_are_not_run_again(tmp_path):
