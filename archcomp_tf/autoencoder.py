@@ -106,11 +106,6 @@ class ArchitectureAutoencoder(keras.Model):
             "name": self.name,
         }
 
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        del custom_objects
-        return cls(**config)
-
     def reconstruction_loss(self, x, logits):
         """Cross-entropy `[N]`: summed over the groups, averaged over slots.
 

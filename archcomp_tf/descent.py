@@ -73,7 +73,7 @@ class Descent:
         """
         z, trace = self.descend(
             tf.constant(z, tf.float32),
-            objective_numbers(objectives, len(z)),
+            _objective_numbers(objectives, len(z)),
             tf.constant(num_steps),
             tf.constant(learning_rate, tf.float32),
         )
@@ -133,7 +133,7 @@ class Descent:
         return z, mean, square, value, accuracy, log_params
 
 
-def objective_numbers(
+def _objective_numbers(
     objectives: Objective | Sequence[Objective], num: int
 ) -> dict[str, tf.Tensor]:
     """The fields of one objective, or of `num` of a class, each `[num]`."""

@@ -95,7 +95,7 @@ def fit_autoencoder(
       architectures: unlabelled members of the space.
       records: labelled members; may be empty in mode "pretrained".
       count_params: exact parameters of a member.
-      seed: of batches, noise and bootstraps.
+      seed: of batches, noise and what each member leaves out.
       epochs: passes over `architectures`.
       mode: "pretrained" or "joint".
       learning_rate: peak of Adam; decays to zero by a half cosine.

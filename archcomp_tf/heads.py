@@ -76,11 +76,11 @@ class CostHead(keras.Model):
     def __init__(self, num_slots: int, channels: int, **kwargs):
         z = keras.Input((num_slots * channels,), name="z")
         y = keras.layers.Reshape((num_slots, channels))(z)
-        y = per_slot(num_slots, _HIDDEN, activation="silu")(y)
-        values = per_slot(num_slots, _NUM_CARRIED)(y)
-        keep = per_slot(num_slots, 1, activation="sigmoid")(y)
+        y = _per_slot(num_slots, _HIDDEN, activation="silu")(y)
+        values = _per_slot(num_slots, _NUM_CARRIED)(y)
+        keep = _per_slot(num_slots, 1, activation="sigmoid")(y)
         given = keras.layers.Dense(_NUM_TERMS)(Carry()(values, keep))
-        terms = given + per_slot(
+        terms = given + _per_slot(
             num_slots,
             _NUM_TERMS,
             bias_initializer=_TYPICAL_TERM,
@@ -98,11 +98,6 @@ class CostHead(keras.Model):
             "channels": self.channels,
             "name": self.name,
         }
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        del custom_objects
-        return cls(**config)
 
 
 @keras.saving.register_keras_serializable(package="archcomp_tf")
@@ -202,13 +197,8 @@ class EnsembleHead(keras.Model):
             "name": self.name,
         }
 
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        del custom_objects
-        return cls(**config)
 
-
-def per_slot(num_slots: int, units: int, **kwargs) -> keras.layers.Layer:
+def _per_slot(num_slots: int, units: int, **kwargs) -> keras.layers.Layer:
     """`[N, L, C]` -> `[N, L, units]`: one kernel, and a bias for each slot.
 
     Slots number their choices each for itself: the first width of one layer
