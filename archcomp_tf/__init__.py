@@ -27,7 +27,7 @@ _EXPORTS = {
     "N2NReward": "objective",
     "Recipe": "training",
     "Record": "corpus",
-    "SearchResult": "compression",
+    "SearchResult": "ledger",
     "SearchSpace": "search_space",
     "Slot": "search_space",
     "Task": "labeling",

@@ -156,6 +156,19 @@ class ArchitectureAutoencoder(keras.Model):
             for output in self.heads(self.encode(architectures))
         )
 
+    def predict_members(
+        self, architectures: Sequence[Architecture]
+    ) -> np.ndarray:
+        """What each member of the ensemble says of members of the space.
+
+        Returns:
+          Accuracies in [0, 1], `[N, K]`.
+        """
+        z = keras.ops.convert_to_tensor(self.encode(architectures))
+        log_params = self.params_head(z, training=False)
+        members = self.accuracy_head([z, log_params], training=False)
+        return keras.ops.convert_to_numpy(keras.ops.sigmoid(members))
+
     def project(self, z):
         """z `[N, D]` -> the nearest point where encodings can lie."""
         codes = keras.ops.reshape(z, (-1, len(self.space), self.channels))

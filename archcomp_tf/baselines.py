@@ -1,23 +1,45 @@
-"""What a search is to be held against, with the signature of `search`."""
+"""What a search is to be held against, with the signature of `search`.
+
+Each starts from the samples that `search` with the same seed starts from, so
+that what differs is the method and not the luck of the first labels.  A network
+that is labelled already costs no second label.
+"""
 
 from __future__ import annotations
 
+import collections
 import itertools
 import math
+import tempfile
+from collections.abc import Callable
 
 import numpy as np
+import scipy.stats
 
 from archcomp_tf.architecture import Architecture
-from archcomp_tf.compression import (
+from archcomp_tf.autoencoder import ArchitectureAutoencoder
+from archcomp_tf.compression import search
+from archcomp_tf.corpus import OK, Record
+from archcomp_tf.cost import CountParams
+from archcomp_tf.descent import neighbours
+from archcomp_tf.fitting import train_embedding
+from archcomp_tf.layer import KINDS, Layer
+from archcomp_tf.ledger import (
     Evaluate,
     Ledger,
     SearchResult,
     default_count_params,
     initial_samples,
+    new_samples,
 )
-from archcomp_tf.cost import CountParams
 from archcomp_tf.objective import Objective
 from archcomp_tf.search_space import SearchSpace
+
+# What an optimiser chooses with: (name, number of choices, in order) -> index.
+Suggest = Callable[[str, int, bool], int]
+
+# An optimiser that repeats itself so often in a row has nothing new to say.
+_MAX_REPEATS = 100
 
 
 def random_search(
@@ -41,7 +63,7 @@ def random_search(
       seed: of the samples.
       count_params: exact parameters of a member.
     """
-    ledger = Ledger(evaluate, count_params or default_count_params(space))
+    ledger = _ledger(space, evaluate, count_params, num_labels)
     ledger.label(initial_samples(space, num_labels, seed))
     return SearchResult(tuple(ledger.records), objective)
 
@@ -77,9 +99,332 @@ def width_scaling(
     for factor in np.geomspace(1, 1 / max(2, widest), num_labels):
         architecture = teacher.scale_width(float(factor))
         scaled[architecture.fingerprint] = architecture
-    ledger = Ledger(evaluate, count_params or default_count_params(space))
+    ledger = _ledger(space, evaluate, count_params, num_labels)
     ledger.label(list(scaled.values()))
     return SearchResult(tuple(ledger.records), objective)
+
+
+def regularized_evolution(
+    space: SearchSpace,
+    evaluate: Evaluate,
+    *,
+    num_labels: int,
+    objective: Objective,
+    seed: int,
+    count_params: CountParams | None = None,
+    population_size: int = 24,
+    sample_size: int = 8,
+) -> SearchResult:
+    """Evolution in which the oldest die.
+
+    Source: Real et al., "Regularized Evolution for Image Classifier
+    Architecture Search", arXiv 1802.01548.
+
+    Args:
+      space: where to search.
+      evaluate: see `compression.search`.
+      num_labels: how many architectures to label.
+      objective: what to improve.
+      seed: of everything random in here.
+      count_params: exact parameters of a member.
+      population_size: P, the first of which are samples.
+      sample_size: S, from the best of which a child is mutated.
+    """
+    ledger = _ledger(space, evaluate, count_params, num_labels)
+    rng = np.random.default_rng(seed)
+    first = initial_samples(space, min(population_size, num_labels), seed)
+    population = collections.deque(ledger.label(first), population_size)
+    while ledger.remaining:
+        picked = [
+            population[i]
+            for i in rng.integers(len(population), size=sample_size)
+        ]
+        parent = max(picked, key=lambda record: _score(objective, record))
+        for _ in range(_MAX_REPEATS):
+            child = space.mutate(parent.architecture, rng)
+            if child.fingerprint not in ledger.fingerprints:
+                break
+        else:
+            fresh = new_samples(space, 1, rng, ledger.fingerprints)
+            if not fresh:
+                break
+            child = fresh[0]
+        population.extend(ledger.label([child]))
+    return SearchResult(tuple(ledger.records), objective)
+
+
+def optuna_tpe(
+    space: SearchSpace,
+    evaluate: Evaluate,
+    *,
+    num_labels: int,
+    objective: Objective,
+    seed: int,
+    count_params: CountParams | None = None,
+    num_initial: int = 24,
+) -> SearchResult:
+    """Optuna's tree-structured Parzen estimator.
+
+    Source: Bergstra et al., "Algorithms for Hyper-Parameter Optimization",
+    NeurIPS 2011; needs the package optuna.
+
+    Args:
+      space: where to search.
+      evaluate: see `compression.search`.
+      num_labels: how many architectures to label.
+      objective: what to improve.
+      seed: of everything random in here.
+      count_params: exact parameters of a member.
+      num_initial: how many of the labels are samples.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(
+            seed=seed, n_startup_trials=num_initial
+        ),
+    )
+    ledger = _ledger(space, evaluate, count_params, num_labels)
+    return _run_study(
+        study,
+        space,
+        ledger,
+        objective,
+        initial_samples(space, min(num_initial, num_labels), seed),
+        lambda record: [_score(objective, record)],
+    )
+
+
+def optuna_nsga2(
+    space: SearchSpace,
+    evaluate: Evaluate,
+    *,
+    num_labels: int,
+    objective: Objective,
+    seed: int,
+    count_params: CountParams | None = None,
+    num_initial: int = 24,
+) -> SearchResult:
+    """Optuna's NSGA-II on accuracy and log10 parameters, two objectives.
+
+    Source: Deb et al., "A fast and elitist multiobjective genetic algorithm:
+    NSGA-II", 2002; needs the package optuna.
+
+    Args:
+      space: where to search.
+      evaluate: see `compression.search`.
+      num_labels: how many architectures to label.
+      objective: what `best` is chosen by.
+      seed: of everything random in here.
+      count_params: exact parameters of a member.
+      num_initial: size of the population, whose first are samples.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        directions=["maximize", "minimize"],
+        sampler=optuna.samplers.NSGAIISampler(
+            seed=seed, population_size=num_initial
+        ),
+    )
+    ledger = _ledger(space, evaluate, count_params, num_labels)
+    return _run_study(
+        study,
+        space,
+        ledger,
+        objective,
+        initial_samples(space, min(num_initial, num_labels), seed),
+        lambda record: [record.accuracy, math.log10(record.num_params)],
+    )
+
+
+def keras_tuner_bayesian(
+    space: SearchSpace,
+    evaluate: Evaluate,
+    *,
+    num_labels: int,
+    objective: Objective,
+    seed: int,
+    count_params: CountParams | None = None,
+    num_initial: int = 24,
+) -> SearchResult:
+    """KerasTuner's Bayesian optimisation: a Gaussian process on the choices.
+
+    Args:
+      space: where to search.
+      evaluate: see `compression.search`.
+      num_labels: how many architectures to label.
+      objective: what to improve.
+      seed: of everything random in here.
+      count_params: exact parameters of a member.
+      num_initial: how many of the labels are samples.
+    """
+    import keras_tuner
+
+    choices = keras_tuner.HyperParameters()
+
+    def declare(name: str, num: int, ordered: bool) -> int:
+        if ordered:
+            return choices.Int(name, 0, num - 1)
+        return choices.Choice(name, list(range(num)), ordered=False)
+
+    _declare_all(space, declare)
+    oracle = keras_tuner.oracles.BayesianOptimizationOracle(
+        objective=keras_tuner.Objective("score", "max"),
+        max_trials=_MAX_REPEATS * num_labels,
+        num_initial_points=num_initial,
+        seed=seed,
+        hyperparameters=choices,
+    )
+    ledger = _ledger(space, evaluate, count_params, num_labels)
+    first = initial_samples(space, min(num_initial, num_labels), seed)
+    repeats = 0
+    with tempfile.TemporaryDirectory() as folder:
+        oracle._set_project_dir(folder, "baseline")
+        while ledger.remaining and repeats < _MAX_REPEATS:
+            trial = oracle.create_trial("baseline")
+            if trial.status != "RUNNING":
+                break
+            values = trial.hyperparameters.values
+            if first:
+                values |= _indices(space, first.pop(0))
+            architecture = _choose(
+                space, lambda name, *_, values=values: values[name]
+            )
+            before = ledger.remaining
+            (record,) = ledger.label([architecture])
+            repeats = 0 if ledger.remaining < before else repeats + 1
+            if record.status == OK:
+                score = _score(objective, record)
+                oracle.update_trial(trial.trial_id, {"score": score})
+                trial.status = "COMPLETED"
+            else:
+                trial.status = "INVALID"
+            oracle.end_trial(trial)
+    return SearchResult(tuple(ledger.records), objective)
+
+
+def expected_improvement(
+    space: SearchSpace,
+    evaluate: Evaluate,
+    *,
+    num_labels: int,
+    objective: Objective,
+    seed: int,
+    count_params: CountParams | None = None,
+    num_initial: int | None = None,
+    labels_a_round: int = 8,
+    num_candidates: int = 2048,
+    autoencoder: ArchitectureAutoencoder | None = None,
+) -> SearchResult:
+    """A Gaussian process on our embedding, expected improvement, no descent.
+
+    After Cao et al., "Learnable Embedding Space for Efficient Neural
+    Architecture Compression", arXiv 1902.00383, who score random samples; here
+    half of the candidates are changes of the best.
+
+    Args:
+      space: where to search.
+      evaluate: see `compression.search`.
+      num_labels: how many architectures to label.
+      objective: what to improve.
+      seed: of everything random in here.
+      count_params: exact parameters of a member.
+      num_initial: how many labels are spent on samples before the first round.
+      labels_a_round: how many proposals are labelled between two fits.
+      num_candidates: how many members are scored in a round.
+      autoencoder: an embedding of this space; without one it is trained here.
+    """
+    from sklearn import gaussian_process
+
+    kernels = gaussian_process.kernels
+    count_params = count_params or default_count_params(space)
+    if num_initial is None:
+        num_initial = min(24, num_labels // 2)
+    ledger = Ledger(evaluate, count_params, num_labels)
+    rng = np.random.default_rng(seed)
+    ledger.label(initial_samples(space, num_initial, seed))
+    if autoencoder is None:
+        autoencoder = train_embedding(space, [], [], count_params, seed=seed)
+    while ledger.remaining:
+        ranked = SearchResult(tuple(ledger.records), objective).ranked
+        process = gaussian_process.GaussianProcessRegressor(
+            kernels.ConstantKernel()
+            * kernels.Matern(10.0, length_scale_bounds=(0.1, 1e3), nu=2.5)
+            + kernels.WhiteKernel(1e-2, noise_level_bounds=(1e-6, 1.0)),
+            normalize_y=True,
+            random_state=seed,
+        )
+        scores = np.array([_score(objective, record) for record in ranked])
+        members = [record.architecture for record in ranked]
+        process.fit(autoencoder.encode(members), scores)
+        candidates = new_samples(
+            space, num_candidates // 2, rng, ledger.fingerprints
+        ) + [
+            member
+            for member in neighbours(space, members, num_candidates // 2, rng)
+            if member.fingerprint not in ledger.fingerprints
+        ]
+        if not candidates:
+            break
+        mean, spread = process.predict(
+            autoencoder.encode(candidates), return_std=True
+        )
+        excess = mean - scores.max()
+        unit = excess / np.maximum(spread, 1e-12)
+        improvement = excess * scipy.stats.norm.cdf(
+            unit
+        ) + spread * scipy.stats.norm.pdf(unit)
+        wanted = min(labels_a_round, ledger.remaining)
+        best = np.argsort(-improvement, kind="stable")[:wanted]
+        ledger.label([candidates[i] for i in best])
+    return SearchResult(tuple(ledger.records), objective)
+
+
+def paper(
+    space: SearchSpace,
+    evaluate: Evaluate,
+    *,
+    num_labels: int,
+    objective: Objective,
+    seed: int,
+    teacher: Architecture,
+    count_params: CountParams | None = None,
+    num_proposals: int = 8,
+) -> SearchResult:
+    """The plain method: joint training, one shot, descent from the teacher.
+
+    After Ashok, arXiv 1902.03326, of which only the abstract was at hand.
+
+    Args:
+      space: where to search.
+      evaluate: see `compression.search`.
+      num_labels: how many architectures to label; all but the proposals are
+        samples.
+      objective: what to improve.
+      seed: of everything random in here.
+      teacher: the member that the descent starts from.
+      count_params: exact parameters of a member.
+      num_proposals: how many points of the descent are labelled.
+    """
+    return search(
+        space,
+        evaluate,
+        num_labels=num_labels,
+        objective=objective,
+        seed=seed,
+        count_params=count_params,
+        teacher=teacher,
+        num_initial=num_labels - num_proposals,
+        labels_a_round=num_proposals,
+        num_starts=1,
+        num_neighbours=0,
+        immigrants=0.0,
+        mode="joint",
+    )
 
 
 def scaled_to(
@@ -105,3 +450,97 @@ def scaled_to(
         sorted(scaled, key=str),
         key=lambda a: abs(math.log(count_params(a) / target_params)),
     )
+
+
+def _ledger(
+    space: SearchSpace,
+    evaluate: Evaluate,
+    count_params: CountParams | None,
+    num_labels: int,
+) -> Ledger:
+    return Ledger(
+        evaluate, count_params or default_count_params(space), num_labels
+    )
+
+
+def _score(objective: Objective, record: Record) -> float:
+    """The objective; below everything where the label failed."""
+    if record.status != OK:
+        return -math.inf
+    return objective(record.accuracy, record.num_params)
+
+
+def _choose(space: SearchSpace, suggest: Suggest) -> Architecture:
+    """The member that an optimiser's choices make, slot by slot."""
+    layers = []
+    for index, slot in enumerate(space.slots):
+        kinds = slot.all_kinds
+        kind = kinds[suggest(f"{index}_kind", len(kinds), False)]
+        layers.append(
+            Layer(
+                kind,
+                **{
+                    field: slot.choices(field)[
+                        suggest(
+                            f"{index}_{field}", len(slot.choices(field)), True
+                        )
+                    ]
+                    for field in KINDS[kind].fields
+                },
+            )
+        )
+    return Architecture(tuple(layers))
+
+
+def _declare_all(space: SearchSpace, suggest: Suggest) -> None:
+    """Asks for every choice of every slot, used together or not."""
+    for index, slot in enumerate(space.slots):
+        suggest(f"{index}_kind", len(slot.all_kinds), False)
+        fields = {f: None for kind in slot.kinds for f in KINDS[kind].fields}
+        for field in fields:
+            suggest(f"{index}_{field}", len(slot.choices(field)), True)
+
+
+def _indices(space: SearchSpace, architecture: Architecture) -> dict[str, int]:
+    """The inverse of `_choose`: name of a choice -> its index."""
+    indices = {}
+    pairs = zip(space.slots, architecture.layers, strict=True)
+    for index, (slot, layer) in enumerate(pairs):
+        indices[f"{index}_kind"] = slot.all_kinds.index(layer.kind)
+        for field in KINDS[layer.kind].fields:
+            indices[f"{index}_{field}"] = slot.choices(field).index(
+                getattr(layer, field)
+            )
+    return indices
+
+
+def _run_study(
+    study,
+    space: SearchSpace,
+    ledger: Ledger,
+    objective: Objective,
+    first: list[Architecture],
+    values: Callable[[Record], list[float]],
+) -> SearchResult:
+    """Runs an Optuna study that begins with some members."""
+    import optuna
+
+    for architecture in first:
+        study.enqueue_trial(_indices(space, architecture))
+    repeats = 0
+    while ledger.remaining and repeats < _MAX_REPEATS:
+        trial = study.ask()
+
+        def suggest(name: str, num: int, ordered: bool, trial=trial) -> int:
+            if ordered:
+                return trial.suggest_int(name, 0, num - 1)
+            return trial.suggest_categorical(name, list(range(num)))
+
+        before = ledger.remaining
+        (record,) = ledger.label([_choose(space, suggest)])
+        repeats = 0 if ledger.remaining < before else repeats + 1
+        if record.status == OK:
+            study.tell(trial, values(record))
+        else:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    return SearchResult(tuple(ledger.records), objective)

@@ -1,91 +1,42 @@
 """The search: descend in the embedding, decode, label, learn, again.
 
 A search starts from a few labelled samples of the space.  In each round the
-accuracy ensemble is fitted to all labels so far, `descent.propose` finds what
-is promising, and the best of that is labelled.
+accuracy ensemble is fitted to all labels so far; `descent.propose` scores what
+descents pass through and what lies a few changes from the best; the most
+promising are labelled, and with them a few samples that nobody chose.
 
 After Ashok, arXiv 1902.03326 (encode, descend, decode).  Our own: rounds, many
-starts, random immigrants.
+starts, neighbours beside the descents, random immigrants.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-import math
-from collections.abc import Callable, Sequence
 
-import keras
 import numpy as np
 
-from archcomp_tf import cost
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
-from archcomp_tf.corpus import FAILED, OK, Record
 from archcomp_tf.cost import CountParams
-from archcomp_tf.descent import Descent, descent_starts, propose
+from archcomp_tf.descent import Descent, descent_starts, neighbours, propose
 from archcomp_tf.fitting import (
+    MIN_LABELS,
     check_num_labels,
-    fit_autoencoder,
     fit_ensemble_head,
-    unlabelled_mix,
+    train_embedding,
+)
+from archcomp_tf.ledger import (
+    Evaluate,
+    Ledger,
+    SearchResult,
+    default_count_params,
+    initial_samples,
+    new_samples,
 )
 from archcomp_tf.objective import Objective
 from archcomp_tf.search_space import SearchSpace
 
 _LOGGER = logging.getLogger(__name__)
-
-Evaluate = Callable[[Sequence[Architecture]], Sequence[float]]
-
-
-@dataclasses.dataclass(frozen=True)
-class SearchResult:
-    """What a search found.
-
-    Attributes:
-      history: every labelled record, in the order of labelling.
-      objective: what the search was after.
-      predictions: fingerprint -> accuracy predicted when it was proposed.
-      traces: round -> `[num_steps]`, the mean of the relaxed objective over
-        all starts, step by step.
-    """
-
-    history: tuple[Record, ...]
-    objective: Objective
-    predictions: dict[str, float] = dataclasses.field(default_factory=dict)
-    traces: tuple[np.ndarray, ...] = ()
-
-    @property
-    def ranked(self) -> list[Record]:
-        """The records whose labels did not fail, highest objective first."""
-        labelled = [record for record in self.history if record.status == OK]
-        return sorted(labelled, key=self.score, reverse=True)
-
-    @property
-    def best(self) -> Record:
-        """The record with the highest objective.
-
-        Raises:
-          ValueError: every label failed.
-        """
-        if not self.ranked:
-            raise ValueError(f"All {len(self.history)} labels failed.")
-        return self.ranked[0]
-
-    @property
-    def pareto(self) -> tuple[Record, ...]:
-        """Records that no other beats in both respects, smallest first."""
-        front: list[Record] = []
-        for record in sorted(
-            self.ranked, key=lambda r: (r.num_params, -r.accuracy)
-        ):
-            if not front or record.accuracy > front[-1].accuracy:
-                front.append(record)
-        return tuple(front)
-
-    def score(self, record: Record) -> float:
-        """The objective of a record."""
-        return self.objective(record.accuracy, record.num_params)
 
 
 def search(
@@ -100,6 +51,8 @@ def search(
     num_initial: int | None = None,
     labels_a_round: int = 8,
     num_starts: int = 64,
+    num_neighbours: int = 2048,
+    immigrants: float = 1 / 8,
     autoencoder: ArchitectureAutoencoder | None = None,
     mode: str = "pretrained",
 ) -> SearchResult:
@@ -108,7 +61,8 @@ def search(
     Args:
       space: where to search.
       evaluate: architectures -> validation accuracies in [0, 1], from any
-        source; NaN says that a label failed.
+        source.  A label that it cannot give (it raises; NaN; another number of
+        values; a value outside [0, 1]) is recorded as failed, with the reason.
       num_labels: how many architectures `evaluate` may be asked for.
       objective: what to improve.
       seed: of everything random in here.
@@ -118,7 +72,10 @@ def search(
       num_initial: how many labels are spent on samples before the first round;
         by default half of them, 24 at most.
       labels_a_round: how many proposals are labelled between two fits.
-      num_starts: of each descent.
+      num_starts: of the descents of a round; 0 for none.
+      num_neighbours: how many changes of the best networks are scored beside
+        the descents; 0 for none.
+      immigrants: share of a round's labels that goes to samples.
       autoencoder: an embedding of this space that was trained before; without
         one it is trained here.
       mode: "pretrained" or "joint", see `fitting.py`.
@@ -128,57 +85,51 @@ def search(
 
     Raises:
       ValueError: too few labels for the accuracy head to be fitted on.
+      EvaluationError: most labels failed; it holds those that did not.
     """
     count_params = count_params or default_count_params(space)
-    num_initial = num_initial or min(24, num_labels // 2)
+    if num_initial is None:
+        num_initial = min(24, num_labels // 2)
     check_num_labels(num_initial)
-    ledger = Ledger(evaluate, count_params)
+    ledger = Ledger(evaluate, count_params, num_labels)
     rng = np.random.default_rng(seed)
     ledger.label(initial_samples(space, num_initial, seed))
     if autoencoder is None:
-        keras.utils.set_random_seed(seed)
-        autoencoder = ArchitectureAutoencoder(space)
-        mix = unlabelled_mix(space, [teacher] if teacher else [], 8192, rng)
-        fit_autoencoder(
-            autoencoder,
-            mix,
+        autoencoder = train_embedding(
+            space,
+            [teacher] if teacher else [],
             ledger.records,
             count_params,
             seed=seed,
-            epochs=30,
             mode=mode,
         )
     descent = Descent(autoencoder, type(objective))
     predictions, traces = {}, []
-    while len(ledger.records) < num_labels:
-        fit_ensemble_head(
-            autoencoder,
-            autoencoder.accuracy_head,
-            ledger.records,
-            seed=seed + len(ledger.records),
-        )
-        result = SearchResult(tuple(ledger.records), objective)
-        starts = descent_starts(
-            space,
-            [r.architecture for r in result.ranked],
-            teacher,
-            num_starts,
-            rng,
-        )
-        wanted = min(labels_a_round, num_labels - len(ledger.records))
-        immigrants = wanted // 8
-        proposals, predicted, trace = propose(
-            autoencoder,
-            descent,
-            starts,
-            ledger.fingerprints,
-            objective,
-            count_params,
-            wanted - immigrants,
-        )
-        traces.append(trace)
-        predictions |= predicted
-        # A descent that found too little new is topped up with samples.
+    while ledger.remaining:
+        wanted = min(labels_a_round, ledger.remaining)
+        proposals = []
+        if ledger.num_ok >= MIN_LABELS:
+            fit_ensemble_head(
+                autoencoder,
+                autoencoder.accuracy_head,
+                ledger.records,
+                seed=seed + len(ledger.records),
+            )
+            result = SearchResult(tuple(ledger.records), objective)
+            ranked = [record.architecture for record in result.ranked]
+            proposals, predicted, trace = propose(
+                autoencoder,
+                descent,
+                descent_starts(space, ranked, teacher, num_starts, rng),
+                neighbours(space, ranked, num_neighbours, rng),
+                ledger.fingerprints,
+                objective,
+                count_params,
+                wanted - int(immigrants * wanted),
+            )
+            traces.append(trace)
+            predictions |= predicted
+        # Immigrants, and what stands in where too little new was found.
         proposals += new_samples(
             space,
             wanted - len(proposals),
@@ -192,71 +143,3 @@ def search(
     return SearchResult(
         tuple(ledger.records), objective, predictions, tuple(traces)
     )
-
-
-class Ledger:
-    """Labels architectures and keeps their records in order.
-
-    Args:
-      evaluate: see `search`.
-      count_params: exact parameters of an architecture.
-
-    Attributes:
-      records: the records, in the order of labelling.
-      fingerprints: of the labelled architectures.
-    """
-
-    def __init__(self, evaluate: Evaluate, count_params: CountParams):
-        self._evaluate = evaluate
-        self._count_params = count_params
-        self.records: list[Record] = []
-        self.fingerprints: set[str] = set()
-
-    def label(self, architectures: Sequence[Architecture]) -> None:
-        """Labels architectures and appends their records."""
-        accuracies = self._evaluate(architectures)
-        for architecture, accuracy in zip(
-            architectures, accuracies, strict=True
-        ):
-            self.fingerprints.add(architecture.fingerprint)
-            self.records.append(
-                Record(
-                    architecture,
-                    float(accuracy),
-                    self._count_params(architecture),
-                    status=FAILED if math.isnan(accuracy) else OK,
-                )
-            )
-
-
-def default_count_params(space: SearchSpace) -> CountParams:
-    """Exact parameters of a member, for the space's images and classes."""
-    return lambda architecture: cost.num_params(
-        architecture, space.input_shape, space.num_classes
-    )
-
-
-def initial_samples(
-    space: SearchSpace, num: int, seed: int
-) -> list[Architecture]:
-    """The different samples that every search with this seed labels first."""
-    return new_samples(space, num, np.random.default_rng(seed), set())
-
-
-def new_samples(
-    space: SearchSpace, num: int, rng: np.random.Generator, known: set[str]
-) -> list[Architecture]:
-    """Up to `num` different samples whose fingerprints are not known.
-
-    Fewer come back where 100 draws in a row bring nothing new.
-    """
-    known, samples, misses = set(known), [], 0
-    while len(samples) < num and misses < 100:
-        sample = space.sample(rng)
-        if sample.fingerprint in known:
-            misses += 1
-            continue
-        misses = 0
-        known.add(sample.fingerprint)
-        samples.append(sample)
-    return samples

@@ -3,7 +3,7 @@
 The embedding is descended (gradient ascent of the objective, by one
 `tf.function`) from many starts at once; every point of the paths is decoded;
 what is new is encoded again and scored there, with its exact number of
-parameters.
+parameters, beside neighbours of the best.
 
 After Ashok, arXiv 1902.03326 (encode, descend, decode).  Our own: many starts
 and objectives in a batch, decoding along the path and not only at its end,
@@ -28,6 +28,8 @@ from archcomp_tf.search_space import SearchSpace
 # are worth less: variant "far" in results/embedding.
 NUM_STEPS = 60
 LEARNING_RATE = 0.02
+
+_NUM_PARENTS = 16  # so many of the best have neighbours
 
 
 class Descent:
@@ -179,10 +181,39 @@ def descent_starts(
     return starts + [space.sample(rng) for _ in range(num - len(starts))]
 
 
+def neighbours(
+    space: SearchSpace,
+    ranked: Sequence[Architecture],
+    num: int,
+    rng: np.random.Generator,
+) -> list[Architecture]:
+    """Members one to three changes from the best, and crosses of two of them.
+
+    Args:
+      space: the space.
+      ranked: labelled members, the best first.
+      num: how many to give; fewer come back, since some are alike.
+      rng: the randomness.
+    """
+    best = ranked[:_NUM_PARENTS]
+    found = {}
+    for index in range(num if best else 0):
+        # The better, the more often.
+        first, second = (
+            best[int(len(best) * share**2)] for share in rng.uniform(size=2)
+        )
+        member = space.cross(first, second, rng) if index % 4 == 0 else first
+        for _ in range(rng.integers(1, 4)):
+            member = space.mutate(member, rng)
+        found[member] = member.fingerprint
+    return list(found)
+
+
 def propose(
     autoencoder: ArchitectureAutoencoder,
     descent: Descent,
     starts: Sequence[Architecture],
+    others: Sequence[Architecture],
     known: set[str],
     objective: Objective,
     count_params: CountParams,
@@ -193,10 +224,15 @@ def propose(
 ) -> tuple[list[Architecture], dict[str, float], np.ndarray]:
     """New architectures that the heads expect most of.
 
+    Every other proposal is the choice of one member of the ensemble alone: the
+    members agree where there are labels and differ where there are none, so
+    that a round is spread over what may be good and not over one place only.
+
     Args:
       autoencoder: embedding and heads.
       descent: over the same autoencoder.
       starts: members that the descent starts from.
+      others: members that are candidates beside what the descent finds.
       known: fingerprints not to propose.
       objective: what to improve.
       count_params: exact parameters of a member.
@@ -205,17 +241,39 @@ def propose(
       learning_rate: of the descent.
 
     Returns:
-      Up to `num` members, the most promising first; the predicted accuracy of
-      each by fingerprint; the mean objective along the descent `[num_steps]`.
+      Up to `num` members; the predicted accuracy of each by fingerprint; the
+      mean objective along the descent `[num_steps]`.
     """
-    members, trace = _descend(
-        autoencoder, descent, starts, objective, num_steps, learning_rate
-    )
-    candidates = [a for a in members if a.fingerprint not in known]
-    scored = _score(autoencoder, candidates, objective, count_params)
-    best = sorted(scored, key=lambda item: -item[0])[:num]
-    predictions = {a.fingerprint: accuracy for _, accuracy, a in best}
-    return [a for _, _, a in best], predictions, trace["objective"].mean(axis=1)
+    candidates = {a.fingerprint: a for a in others}
+    trace = np.zeros(0)
+    if starts:
+        found, steps = _descend(
+            autoencoder, descent, starts, objective, num_steps, learning_rate
+        )
+        candidates |= {a.fingerprint: a for a in found}
+        trace = steps["objective"].mean(axis=1)
+    unknown = [a for f, a in candidates.items() if f not in known]
+    if not unknown:
+        return [], {}, trace
+    opinions = autoencoder.predict_members(unknown)
+    mean = autoencoder.predict_heads(unknown)[0]
+    sizes = [count_params(a) for a in unknown]
+    rankings = [
+        np.argsort(
+            [
+                -objective(float(accuracy), size)
+                for accuracy, size in zip(accuracies, sizes, strict=True)
+            ],
+            kind="stable",
+        )
+        for accuracies in (mean, *opinions.T)
+    ]
+    chosen: list[int] = []
+    for turn in range(min(num, len(unknown))):
+        speaker = 0 if turn % 2 == 0 else 1 + turn // 2 % opinions.shape[1]
+        chosen.append(next(i for i in rankings[speaker] if i not in chosen))
+    predictions = {unknown[i].fingerprint: float(mean[i]) for i in chosen}
+    return [unknown[i] for i in chosen], predictions, trace
 
 
 def predicted_front(
@@ -275,23 +333,3 @@ def _descend(
     path = np.concatenate([trace["z"].reshape(-1, z.shape[-1]), z])
     members = {a.fingerprint: a for a in autoencoder.decode(path)}
     return list(members.values()), trace
-
-
-def _score(
-    autoencoder: ArchitectureAutoencoder,
-    candidates: Sequence[Architecture],
-    objective: Objective,
-    count_params: CountParams,
-) -> list[tuple[float, float, Architecture]]:
-    """(score, predicted accuracy, architecture) of each, re-encoded."""
-    if not candidates:
-        return []
-    accuracies, _, _ = autoencoder.predict_heads(candidates)
-    return [
-        (
-            objective(float(accuracy), count_params(candidate)),
-            float(accuracy),
-            candidate,
-        )
-        for accuracy, candidate in zip(accuracies, candidates, strict=True)
-    ]

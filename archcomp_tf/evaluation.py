@@ -1,7 +1,8 @@
-"""What an embedding is worth: how exact, how safe to descend in, how fast."""
+"""What an embedding and a search are worth: how exact, how safe, how fast."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,10 +14,11 @@ import tensorflow as tf
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
-from archcomp_tf.compression import Evaluate
+from archcomp_tf.corpus import OK
 from archcomp_tf.cost import CountParams
 from archcomp_tf.descent import Descent
 from archcomp_tf.heads import INTERVAL_80
+from archcomp_tf.ledger import Evaluate, SearchResult
 from archcomp_tf.objective import Objective
 
 
@@ -185,6 +187,55 @@ def optimism(
         result[f"chosen_{name}"] = float(excess[first["re_encoded"]].mean())
         result[f"true_{name}"] = float(true[first[name]].max())
     return result
+
+
+def regret_curve(
+    result: SearchResult,
+    accuracy: Callable[[Architecture], float],
+    optimum: float,
+) -> np.ndarray:
+    """How far from the optimum a search would stop, label by label.
+
+    Args:
+      result: of the search.
+      accuracy: the truth, in [0, 1], where labels may be noisy.
+      optimum: the highest true objective.
+
+    Returns:
+      `[N]`: the true regret of the network whose label is the best of the
+      first n; infinite while all labels have failed.
+    """
+    regrets, best, regret = [], -math.inf, math.inf
+    for record in result.history:
+        if record.status == OK and result.score(record) > best:
+            best = result.score(record)
+            regret = optimum - result.objective(
+                accuracy(record.architecture), record.num_params
+            )
+        regrets.append(regret)
+    return np.array(regrets)
+
+
+def hypervolume(
+    accuracies: Sequence[float],
+    log_params: Sequence[float],
+    reference: tuple[float, float],
+) -> float:
+    """Area of what some network beats: accuracy times decades of parameters.
+
+    Args:
+      accuracies: in [0, 1], of the networks.
+      log_params: theirs.
+      reference: accuracy and log10 parameters that everything is compared
+        with; networks that do not beat it add nothing.
+    """
+    lowest, largest = reference
+    area, reached = 0.0, lowest
+    for size, accuracy in sorted(zip(log_params, accuracies, strict=True)):
+        if size < largest and accuracy > reached:
+            area += (accuracy - reached) * (largest - size)
+            reached = accuracy
+    return area
 
 
 def descent_speed(

@@ -7,20 +7,117 @@ them.
 from __future__ import annotations
 
 import csv
+import functools
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from archcomp_tf import cost
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.layer import Layer
+from archcomp_tf.objective import Objective
 from archcomp_tf.search_space import SearchSpace
 
+_COLUMNS = ("architecture", "accuracy", "params")
 
-class NasBenchMacro:
-    """All 6,561 networks of NAS-Bench-Macro, trained on CIFAR-10.
+
+class Table:
+    """The accuracies of all members of a space, found by training them.
+
+    Args:
+      space: the space.
+      accuracies: member -> the accuracies, in [0, 1], of its trainings.
+      num_params: member -> its parameters.
+
+    Attributes:
+      space: the same.
+      architectures: the members, in the order of the table.
+
+    Raises:
+      ValueError: the table has not all members, or others.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        accuracies: Mapping[Architecture, Sequence[float]],
+        num_params: Mapping[Architecture, int],
+    ):
+        if len(accuracies) != space.num_members:
+            raise ValueError(
+                f"Expected a table of the {space.num_members} members of the "
+                f"space; got {len(accuracies)}."
+            )
+        for architecture in accuracies:
+            space.validate(architecture)
+        self.space = space
+        self.architectures = list(accuracies)
+        self._accuracies = dict(accuracies)
+        self._num_params = dict(num_params)
+
+    @classmethod
+    def from_csv(cls, path: str | os.PathLike, space: SearchSpace) -> Table:
+        """Reads a table with a row for each member of a space.
+
+        Args:
+          path: a CSV file with the columns "architecture" (the text form),
+            "accuracy" (in [0, 1]) and "params"; a member with several rows was
+            trained several times.
+          space: whose members the table holds.
+
+        Raises:
+          ValueError: a column or a member is missing, or a row is not read.
+        """
+        accuracies: dict[Architecture, list[float]] = {}
+        num_params = {}
+        for number, row in enumerate(_rows(path, _COLUMNS), 2):
+            try:
+                architecture = Architecture.parse(row["architecture"])
+                accuracy = float(row["accuracy"])
+                num_params[architecture] = int(row["params"])
+                if not 0 <= accuracy <= 1:
+                    raise ValueError(f"accuracy {accuracy} is not in [0, 1]")
+            except ValueError as error:
+                raise ValueError(f"{path}, line {number}: {error}") from error
+            accuracies.setdefault(architecture, []).append(accuracy)
+        try:
+            return cls(space, accuracies, num_params)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    def accuracy(self, architecture: Architecture) -> float:
+        """Accuracy in [0, 1], the mean of the table's trainings."""
+        return float(np.mean(self._accuracies[architecture]))
+
+    def evaluate(self, architectures: Sequence[Architecture]) -> list[float]:
+        """The mean accuracies as labels."""
+        return [self.accuracy(architecture) for architecture in architectures]
+
+    def single_trainings(
+        self, seed: int
+    ) -> Callable[[Sequence[Architecture]], list[float]]:
+        """An `evaluate` that gives one training of each, drawn by the seed."""
+
+        def evaluate(architectures: Sequence[Architecture]) -> list[float]:
+            labels = []
+            for architecture in architectures:
+                key = [seed, int(architecture.fingerprint, 16)]
+                trainings = self._accuracies[architecture]
+                place = np.random.default_rng(key).integers(len(trainings))
+                labels.append(trainings[place])
+            return labels
+
+        return evaluate
+
+    def count_params(self, architecture: Architecture) -> int:
+        """Parameters of the network that the table is about."""
+        return self._num_params[architecture]
+
+
+class NasBenchMacro(Table):
+    """All 6,561 networks of NAS-Bench-Macro, trained three times on CIFAR-10.
 
     Eight slots, in each of which stands an identity (0), an inverted residual
     of window 3 and expansion 3 (1), or one of window 5 and expansion 6 (2).
@@ -30,60 +127,32 @@ class NasBenchMacro:
     Monto-Carlo Tree Search", arXiv 2103.11922.
 
     Args:
-      path: a CSV file with the columns "arch" (eight digits), "mean_acc" (in
-        percent) and "params".
-
-    Attributes:
-      space: the 6,561 members.
-      architectures: the members in the order of the table.
+      path: a CSV file with the columns "arch" (eight digits), "acc0", "acc1",
+        "acc2" (in percent) and "params".
 
     Raises:
       ValueError: the file has not all members, or other columns.
     """
 
     _WINDOWS = {"0": 1, "1": 3, "2": 5}
+    _TRAININGS = ("acc0", "acc1", "acc2")
 
     def __init__(self, path: str | os.PathLike):
-        self.space = SearchSpace.uniform(
+        space = SearchSpace.uniform(
             num_slots=8,
             kinds=("inverted_residual",),
             kernel_sizes=tuple(self._WINDOWS.values()),
             filters=(64,),
             expansions=(3,),
         )
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        try:
-            self._rows = {
-                self._architecture(row["arch"]): (
-                    float(row["mean_acc"]) / 100,
-                    int(row["params"]),
-                )
-                for row in rows
-            }
-        except KeyError as error:
-            raise ValueError(
-                f"{path}: expected the columns arch (digits 0, 1, 2), mean_acc "
-                f"and params; got no {error} in {rows[0]}."
-            ) from error
-        if len(self._rows) != self.space.num_members:
-            raise ValueError(
-                f"{path}: expected {self.space.num_members} networks; got "
-                f"{len(self._rows)}."
-            )
-        self.architectures = list(self._rows)
-
-    def accuracy(self, architecture: Architecture) -> float:
-        """Accuracy in [0, 1], the mean of the table's trainings."""
-        return self._rows[architecture][0]
-
-    def evaluate(self, architectures: Sequence[Architecture]) -> list[float]:
-        """The accuracies as labels."""
-        return [self.accuracy(architecture) for architecture in architectures]
-
-    def count_params(self, architecture: Architecture) -> int:
-        """Parameters of the network that the table is about."""
-        return self._rows[architecture][1]
+        accuracies, num_params = {}, {}
+        for row in _rows(path, ("arch", *self._TRAININGS, "params")):
+            architecture = self._architecture(row["arch"])
+            accuracies[architecture] = [
+                float(row[column]) / 100 for column in self._TRAININGS
+            ]
+            num_params[architecture] = int(row["params"])
+        super().__init__(space, accuracies, num_params)
 
     def _architecture(self, digits: str) -> Architecture:
         return Architecture(
@@ -92,6 +161,21 @@ class NasBenchMacro:
                 for digit in digits
             )
         )
+
+
+def _rows(
+    path: str | os.PathLike, columns: Sequence[str]
+) -> list[dict[str, str]]:
+    """The rows of a CSV file that must have these columns."""
+    with open(path, encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        present = reader.fieldnames or []
+        if missing := [c for c in columns if c not in present]:
+            raise ValueError(
+                f"{path}: expected the columns {', '.join(columns)}; got "
+                f"{', '.join(present)}, without {', '.join(missing)}."
+            )
+        return list(reader)
 
 
 class CapacityOracle:
@@ -180,3 +264,52 @@ class CapacityOracle:
     def _noise_of(self, architecture: Architecture) -> float:
         seed = [self._seed, int(architecture.fingerprint, 16)]
         return np.random.default_rng(seed).normal(0, self._noise)
+
+
+@functools.cache
+def highest_objective(
+    oracle: Table | CapacityOracle, objective: Objective, num_climbs: int = 24
+) -> float:
+    """The highest true objective of an oracle's space.
+
+    Of a table it is exact.  Of a formula it is the best that climbs from
+    samples find which try every choice of every slot until none is better;
+    that most climbs end there says that it is the optimum.
+
+    Args:
+      oracle: the truth about accuracies and parameters.
+      objective: what is sought.
+      num_climbs: how many samples to climb from.
+    """
+
+    def value(architecture: Architecture) -> float:
+        return objective(
+            oracle.accuracy(architecture), oracle.count_params(architecture)
+        )
+
+    if isinstance(oracle, Table):
+        return max(map(value, oracle.architectures))
+    rng = np.random.default_rng(0)
+    space = oracle.space
+    return max(
+        _climb(space, value, space.sample(rng)) for _ in range(num_climbs)
+    )
+
+
+def _climb(
+    space: SearchSpace,
+    value: Callable[[Architecture], float],
+    start: Architecture,
+) -> float:
+    """The value at which no other choice of one slot is better."""
+    best, reached, before = start, value(start), -math.inf
+    while reached > before:
+        before = reached
+        for index, slot in enumerate(space.slots):
+            for layer in slot.layers:
+                layers = list(best.layers)
+                layers[index] = layer
+                other = Architecture(tuple(layers))
+                if (found := value(other)) > reached:
+                    best, reached = other, found
+    return reached

@@ -26,7 +26,7 @@ import scipy.stats
 from archcomp_tf import baselines, cost, datasets
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
-from archcomp_tf.compression import SearchResult, initial_samples, search
+from archcomp_tf.compression import search
 from archcomp_tf.config import ConfigError, default_config, make_objective
 from archcomp_tf.corpus import OK, Corpus, Record
 from archcomp_tf.evaluation import exact_reconstruction, params_error
@@ -40,6 +40,7 @@ from archcomp_tf.fitting import (
 )
 from archcomp_tf.importer import from_keras
 from archcomp_tf.labeling import Labeler, Task
+from archcomp_tf.ledger import SearchResult, initial_samples
 from archcomp_tf.objective import Objective
 from archcomp_tf.report import (
     CONTROLS,

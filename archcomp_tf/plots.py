@@ -1,4 +1,4 @@
-"""Pictures of an embedding, as files."""
+"""Pictures of an embedding and of searches, as files."""
 
 from __future__ import annotations
 
@@ -66,3 +66,32 @@ def predicted_against_true(
         axes.plot(ends, ends, color="black", linewidth=0.8)
         axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
     figure.savefig(path, dpi=100)
+
+
+def regret_curves(
+    path: str | os.PathLike, curves: dict[str, np.ndarray]
+) -> None:
+    """Draws regret against labels: the mean, and a band of one deviation.
+
+    Args:
+      path: of the picture.
+      curves: name of a method -> regrets `[seeds, labels]`.
+    """
+    figure = matplotlib.figure.Figure((7, 5), layout="tight")
+    axes = figure.subplots()
+    for name, regrets in curves.items():
+        labels = np.arange(1, regrets.shape[1] + 1)
+        mean, spread = regrets.mean(axis=0), regrets.std(axis=0)
+        (line,) = axes.plot(labels, mean, label=name)
+        axes.fill_between(
+            labels,
+            np.maximum(mean - spread, 0),
+            mean + spread,
+            alpha=0.12,
+            color=line.get_color(),
+        )
+    axes.set_xlabel("labelled networks")
+    axes.set_ylabel("regret")
+    axes.set_yscale("symlog", linthresh=1e-3)  # regrets of 0 are shown too
+    axes.legend()
+    figure.savefig(path)

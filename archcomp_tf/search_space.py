@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,14 @@ class Slot:
             math.prod(len(self.choices(f)) for f in KINDS[kind].fields)
             for kind in self.all_kinds
         )
+
+    @property
+    def layers(self) -> Iterator[Layer]:
+        """Every layer that the slot can hold."""
+        for kind in self.all_kinds:
+            fields = KINDS[kind].fields
+            for values in itertools.product(*map(self.choices, fields)):
+                yield Layer(kind, **dict(zip(fields, values, strict=True)))
 
     def why_not(self, layer: Layer) -> str | None:
         """What keeps `layer` out of this slot; None where nothing does."""
@@ -292,6 +301,16 @@ class SearchSpace:
         layers = list(architecture.layers)
         layers[index] = new
         return Architecture(tuple(layers))
+
+    def cross(
+        self,
+        first: Architecture,
+        second: Architecture,
+        rng: np.random.Generator,
+    ) -> Architecture:
+        """Takes each layer from one of two members; it is a member again."""
+        pairs = zip(first.layers, second.layers, strict=True)
+        return Architecture(tuple(_pick(pair, rng) for pair in pairs))
 
     def validate(self, architecture: Architecture) -> None:
         """Raises ValueError, naming slot and field, for one not in here."""

@@ -140,7 +140,6 @@ def _measure(problem, variant: str, seed: int, output: pathlib.Path) -> dict:
 
     from archcomp_tf import evaluation, fitting, report
     from archcomp_tf.autoencoder import ArchitectureAutoencoder
-    from archcomp_tf.compression import new_samples
     from archcomp_tf.corpus import Record
     from archcomp_tf.descent import (
         LEARNING_RATE,
@@ -148,6 +147,7 @@ def _measure(problem, variant: str, seed: int, output: pathlib.Path) -> dict:
         Descent,
         descent_starts,
     )
+    from archcomp_tf.ledger import new_samples
     from archcomp_tf.objective import LogParams
 
     space, oracle, teacher = problem

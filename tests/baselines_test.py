@@ -1,5 +1,6 @@
 """Tests of `archcomp_tf.baselines`."""
 
+import functools
 import math
 
 import numpy as np
@@ -10,9 +11,11 @@ from hypothesis import strategies as st
 
 from archcomp_tf import baselines, cost
 from archcomp_tf.architecture import Architecture
+from archcomp_tf.autoencoder import ArchitectureAutoencoder
 from archcomp_tf.compression import search
 from archcomp_tf.corpus import FAILED, OK
 from archcomp_tf.layer import Layer
+from archcomp_tf.ledger import initial_samples
 from archcomp_tf.objective import Budget, LogParams
 from archcomp_tf.search_space import SearchSpace, Slot
 
@@ -45,7 +48,7 @@ def _evaluate_narrow(architectures) -> list[float]:
     ]
 
 
-class _Stopped(Exception):
+class _Stopped(BaseException):
     """Ends a search in its first call of `evaluate`."""
 
 
@@ -248,3 +251,102 @@ def test_scaled_to_gives_back_the_teacher_for_its_own_size_and_above():
     for target in (size, size + 1, 10 * size):
         scaled = baselines.scaled_to(TEACHER, target, _count_params)
         assert scaled == TEACHER
+
+
+OPTIMISERS = [
+    baselines.regularized_evolution,
+    baselines.optuna_tpe,
+    baselines.optuna_nsga2,
+    baselines.keras_tuner_bayesian,
+    functools.partial(
+        baselines.expected_improvement, num_initial=24, labels_a_round=4
+    ),
+]
+
+
+def _name(optimiser):
+    return getattr(optimiser, "func", optimiser).__name__
+
+
+def _optimise(optimiser, evaluate=_evaluate, num_labels=40, **options):
+    if _name(optimiser) == "expected_improvement":
+        options["autoencoder"] = _embedding()
+    return optimiser(
+        SPACE,
+        evaluate,
+        num_labels=num_labels,
+        objective=LogParams(0.1),
+        seed=3,
+        **options,
+    )
+
+
+@functools.cache
+def _embedding():
+    return ArchitectureAutoencoder(SPACE)  # not trained: it is a projection
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS, ids=_name)
+def test_optimisers_begin_with_the_same_samples_and_label_new_members(
+    optimiser,
+):
+    history = _optimise(optimiser).history
+    networks = [record.architecture for record in history]
+    assert networks[:24] == initial_samples(SPACE, 24, seed=3)
+    assert len(networks) == 40
+    assert len({network.fingerprint for network in networks}) == 40
+    assert all(map(SPACE.contains, networks))
+    for record in history:
+        assert record.accuracy == _accuracy(record.architecture)
+        assert record.num_params == _count_params(record.architecture)
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS, ids=_name)
+def test_optimisers_leave_failed_labels_behind(optimiser):
+    result = _optimise(optimiser, _evaluate_narrow, num_labels=32)
+    assert len(result.history) == 32
+    assert result.best.architecture.compact.layers[0].filters <= 8
+
+
+@pytest.mark.parametrize(
+    "optimiser",
+    [o for o in OPTIMISERS if o is not baselines.optuna_nsga2],
+    ids=_name,
+)
+def test_optimisers_find_smaller_networks_where_small_is_best(optimiser):
+    result = _optimise(optimiser, lambda a: [0.5] * len(a), num_labels=60)
+    sizes = [record.num_params for record in result.history]
+    assert np.mean(np.log(sizes[24:])) < np.mean(np.log(sizes[:24])) - 0.5
+
+
+def test_an_optimiser_ends_where_the_space_does():
+    space = SearchSpace(
+        (Slot(("conv",), filters=(2, 4), optional=True), Slot(("flatten",))),
+        INPUT_SHAPE,
+        NUM_CLASSES,
+    )
+    for optimiser in (baselines.regularized_evolution, baselines.optuna_tpe):
+        result = optimiser(
+            space,
+            _evaluate,
+            num_labels=40,
+            objective=LogParams(),
+            seed=0,
+        )
+        assert len(result.history) == 3
+
+
+def test_the_papers_way_labels_samples_and_then_what_the_descent_found():
+    result = baselines.paper(
+        SPACE,
+        _evaluate,
+        num_labels=24,
+        objective=LogParams(0.1),
+        seed=0,
+        teacher=TEACHER,
+        num_proposals=4,
+    )
+    networks = [record.architecture for record in result.history]
+    assert len(set(networks)) == 24
+    assert networks[:20] == initial_samples(SPACE, 20, seed=0)
+    assert len(result.traces) == 1

@@ -9,16 +9,13 @@ import pytest
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
 from archcomp_tf.baselines import random_search
-from archcomp_tf.compression import (
-    SearchResult,
-    default_count_params,
-    search,
-)
+from archcomp_tf.compression import search
 from archcomp_tf.corpus import FAILED, Record
 from archcomp_tf.fitting import (
     fit_autoencoder,
     unlabelled_mix,
 )
+from archcomp_tf.ledger import SearchResult, default_count_params
 from archcomp_tf.objective import Budget, LogParams
 from archcomp_tf.search_space import SearchSpace
 

@@ -6,14 +6,15 @@ import pytest
 from embeddings import COUNT, SPACE
 
 from archcomp_tf.architecture import Architecture
-from archcomp_tf.compression import new_samples
 from archcomp_tf.descent import (
     Descent,
     descent_starts,
+    neighbours,
     predicted_front,
     propose,
 )
 from archcomp_tf.fitting import fit_ensemble_head
+from archcomp_tf.ledger import new_samples
 from archcomp_tf.objective import LogParams
 
 LARGEST = Architecture.parse("conv3x3-32 conv3x3-32 conv3x3-32")
@@ -129,6 +130,7 @@ def test_proposals_are_new_members_in_the_order_of_their_promise(autoencoder):
         autoencoder,
         Descent(autoencoder, LogParams),
         [LARGEST] * 8,
+        [],
         known,
         objective,
         COUNT,
@@ -140,3 +142,38 @@ def test_proposals_are_new_members_in_the_order_of_their_promise(autoencoder):
     assert all(SPACE.contains(a) for a in proposals)
     assert set(predicted) == set(fingerprints)
     assert trace.shape == (60,)
+
+
+def test_neighbours_are_members_near_the_best():
+    rng = np.random.default_rng(0)
+    best = new_samples(SPACE, 4, rng, set())
+    found = neighbours(SPACE, best, 200, rng)
+    assert 100 < len(found) == len(set(found)) <= 200
+    assert all(SPACE.contains(a) for a in found)
+    assert neighbours(SPACE, [], 200, rng) == []
+
+
+def test_what_is_best_among_the_others_is_proposed_without_a_descent(
+    autoencoder,
+):
+    others = new_samples(SPACE, 60, np.random.default_rng(1), set())
+    objective = LogParams(0.1)
+    proposals, predicted, trace = propose(
+        autoencoder,
+        Descent(autoencoder, LogParams),
+        [],
+        others,
+        set(),
+        objective,
+        COUNT,
+        5,
+    )
+    accuracies, _, _ = autoencoder.predict_heads(others)
+    scores = {
+        a: objective(float(accuracy), COUNT(a))
+        for a, accuracy in zip(others, accuracies, strict=True)
+    }
+    assert proposals[0] == max(scores, key=scores.get)
+    assert set(predicted) == {a.fingerprint for a in proposals}
+    assert len(set(proposals)) == 5 and set(proposals) <= set(others)
+    assert len(trace) == 0

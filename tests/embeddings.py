@@ -6,9 +6,9 @@ import keras
 import numpy as np
 
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
-from archcomp_tf.compression import default_count_params
 from archcomp_tf.corpus import Record
 from archcomp_tf.fitting import fit_autoencoder, unlabelled_mix
+from archcomp_tf.ledger import default_count_params
 from archcomp_tf.search_space import SearchSpace
 
 SPACE = SearchSpace.uniform(

@@ -1,13 +1,18 @@
 """Tests of what is measured of an embedding."""
 
+import math
+
 import embeddings
+import numpy as np
 import pytest
 from embeddings import COUNT, members, records
 
 from archcomp_tf import evaluation
 from archcomp_tf.architecture import Architecture
+from archcomp_tf.corpus import FAILED, OK, Record
 from archcomp_tf.descent import Descent
 from archcomp_tf.fitting import fit_ensemble_head
+from archcomp_tf.ledger import SearchResult
 from archcomp_tf.objective import LogParams
 
 
@@ -109,3 +114,30 @@ def test_the_speed_of_a_descent_is_that_of_one_step(trained):
     assert 0 < speed["matrix_products"]
     assert 0 < speed["compiled"] < speed["eager"]
     assert speed["tracing"] > 0
+
+
+def test_regret_is_that_of_the_best_label_and_not_of_the_best_network():
+    architectures = members(4)
+    labels = [0.5, 0.9, math.nan, 0.7]
+    truth = dict(zip(architectures, [0.6, 0.7, 0.9, 0.8], strict=True))
+    history = [
+        Record(a, label, 100, status=FAILED if math.isnan(label) else OK)
+        for a, label in zip(architectures, labels, strict=True)
+    ]
+    result = SearchResult(tuple(history), LogParams(0.1))
+    curve = evaluation.regret_curve(result, truth.get, optimum=0.7)
+    np.testing.assert_allclose(curve, [0.3, 0.2, 0.2, 0.2])
+    result = SearchResult(tuple(history[2:]), LogParams(0.1))
+    np.testing.assert_allclose(
+        evaluation.regret_curve(result, truth.get, optimum=0.7), [math.inf, 0.1]
+    )
+
+
+def test_hypervolume_is_the_area_that_the_front_covers():
+    reference = (0.5, 6.0)
+    assert evaluation.hypervolume([0.9], [4.0], reference) == pytest.approx(0.8)
+    # The second beats the first by 0.1 from its size on; the third is beaten.
+    assert evaluation.hypervolume(
+        [0.9, 1.0, 0.8], [4.0, 5.0, 5.5], reference
+    ) == pytest.approx(0.8 + 0.1)
+    assert evaluation.hypervolume([0.4, 0.9], [4.0, 6.5], reference) == 0

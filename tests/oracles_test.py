@@ -8,7 +8,13 @@ import pytest
 from archcomp_tf import cost
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.layer import Layer
-from archcomp_tf.oracles import CapacityOracle, NasBenchMacro
+from archcomp_tf.objective import LogParams
+from archcomp_tf.oracles import (
+    CapacityOracle,
+    NasBenchMacro,
+    Table,
+    highest_objective,
+)
 from archcomp_tf.search_space import SearchSpace
 
 TEACHER = Architecture.parse(
@@ -18,8 +24,11 @@ SPACE = SearchSpace.around(TEACHER)
 
 
 def _table(path, rows):
-    lines = ['"arch","params","flops","mean_acc"']
-    lines += [f'"{a}",{p},0,{acc}' for a, p, acc in rows]
+    lines = ['"arch","params","flops","mean_acc","std","acc0","acc1","acc2"']
+    lines += [
+        f'"{a}",{p},0,{acc},0.1,{acc - 0.1},{acc},{acc + 0.1}'
+        for a, p, acc in rows
+    ]
     path.write_text("\n".join(lines) + "\n")
     return path
 
@@ -38,7 +47,9 @@ def test_a_table_gives_each_of_its_networks_accuracy_and_size(tmp_path):
     # 00000000, 00000001 and 22222222 are the first, the second, the last.
     first, second, last = (table.architectures[i] for i in (0, 1, -1))
     assert [layer.kernel_size for layer in second.layers] == [1] * 7 + [3]
-    assert table.evaluate([first, last]) == [0.5, (50 + 6560 / 200) / 100]
+    assert table.evaluate([first, last]) == pytest.approx(
+        [0.5, (50 + 6560 / 200) / 100]
+    )
     assert table.count_params(second) == 1001
 
 
@@ -51,14 +62,16 @@ def test_every_sample_of_a_tables_space_is_in_the_table(tmp_path):
 
 def test_a_table_with_members_missing_is_refused(tmp_path):
     path = _table(tmp_path / "table.csv", list(_rows())[1:])
-    with pytest.raises(ValueError, match="expected 6561 networks; got 6560"):
+    with pytest.raises(ValueError, match="6561 members .*; got 6560"):
         NasBenchMacro(path)
 
 
 def test_a_table_of_something_else_is_refused(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("name,score\n00000000,1\n")
-    with pytest.raises(ValueError, match=r"columns arch .*got no 'arch'"):
+    with pytest.raises(
+        ValueError, match="got name, score, without arch,"
+    ):
         NasBenchMacro(path)
 
 
@@ -113,3 +126,68 @@ def test_the_best_of_the_formula_is_far_smaller_than_the_teacher():
     )
     assert oracle.accuracy(TEACHER) - oracle.accuracy(cheap) < 0.03
     assert oracle.count_params(cheap) < 0.2 * oracle.count_params(TEACHER)
+
+
+def test_single_trainings_are_one_of_each_networks_and_stay_the_same(tmp_path):
+    table = NasBenchMacro(_table(tmp_path / "table.csv", _rows()))
+    some = table.architectures[:600]
+    labels = table.single_trainings(0)(some)
+    assert labels == table.single_trainings(0)(some[::-1])[::-1]
+    assert labels != table.single_trainings(1)(some)
+    errors = np.round(1000 * (np.array(labels) - table.evaluate(some)))
+    values, counts = np.unique(errors, return_counts=True)
+    assert values.tolist() == [-1, 0, 1]
+    assert counts.min() > 150
+
+
+ROWS = """architecture,accuracy,params
+conv1x1-4,0.5,56
+conv3x3-4,0.6,120
+conv3x3-4,0.7,120
+"""
+SMALL = SearchSpace.uniform(
+    num_slots=1, kinds=("conv",), kernel_sizes=(1, 3), filters=(4,)
+)
+
+
+def test_a_table_of_any_space_is_read_from_csv(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text(ROWS)
+    table = Table.from_csv(path, SMALL)
+    assert table.evaluate(table.architectures) == [0.5, 0.65]
+    assert [table.count_params(a) for a in table.architectures] == [56, 120]
+    weight = LogParams(0.1)
+    assert highest_objective(table, weight) == weight(0.65, 120)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("conv1x1-4", "conv1x1-8", "filters 8 is not one of"),
+        ("conv1x1-4", "convolution", "line 2: .*convolution"),
+        ("0.6", "60", r"line 3: accuracy 60.0 is not in \[0, 1\]"),
+        ("conv1x1-4,0.5,56\n", "", "2 members of the space; got 1"),
+        ("params", "size", "without params"),
+    ],
+)
+def test_a_wrong_table_is_refused_by_name_and_line(tmp_path, old, new, message):
+    path = tmp_path / "table.csv"
+    path.write_text(ROWS.replace(old, new))
+    with pytest.raises(ValueError, match=message) as error:
+        Table.from_csv(path, SMALL)
+    assert str(path) in str(error.value)
+
+
+def test_climbs_find_the_best_of_a_formula():
+    space = SearchSpace.around(TEACHER, num_widths=3)
+    oracle, objective = CapacityOracle(space), LogParams(0.05)
+    truth = [
+        objective(oracle.accuracy(a), oracle.count_params(a))
+        for a in (
+            Architecture(layers)
+            for layers in itertools.product(
+                *(list(slot.layers)[:7] for slot in space.slots)
+            )
+        )
+    ]
+    assert highest_objective(oracle, objective) >= max(truth)

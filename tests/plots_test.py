@@ -3,7 +3,7 @@
 import matplotlib.image
 import numpy as np
 
-from archcomp_tf.plots import latent_map, predicted_against_true
+from archcomp_tf.plots import latent_map, predicted_against_true, regret_curves
 
 
 def _picture(path):
@@ -36,3 +36,12 @@ def test_predictions_are_drawn_over_the_truth(tmp_path):
     )
     assert right.shape == wrong.shape
     assert np.abs(right - wrong).max() > 0.5
+
+
+def test_regrets_are_drawn_a_line_a_method(tmp_path):
+    falling = np.geomspace(0.1, 0.001, 40) * np.ones((3, 1))
+    for name, regrets in (("falling", falling), ("found", 0 * falling)):
+        regret_curves(tmp_path / f"{name}.png", {"one": regrets})
+    pictures = [_picture(tmp_path / f"{n}.png") for n in ("falling", "found")]
+    assert pictures[0].std() > 0.05
+    assert np.abs(pictures[0] - pictures[1]).max() > 0.5

@@ -347,3 +347,28 @@ def test_slots_in_an_order_that_cannot_be_built_are_refused(slots, message):
 def test_every_field_of_a_layer_has_its_choices_in_a_slot():
     used = {field for kind in KINDS.values() for field in kind.fields}
     assert set(FIELDS) == used
+
+
+def test_a_slots_layers_are_as_many_as_its_choices_and_all_fit():
+    for slot in SearchSpace.around(
+        Architecture.parse("conv3x3-32 residual3x3-64/2 max_pool2x2/2 dense-10")
+    ).slots:
+        layers = list(slot.layers)
+        assert len(set(layers)) == len(layers) == slot.num_choices
+        assert all(slot.why_not(layer) is None for layer in layers)
+
+
+def test_a_cross_takes_every_layer_from_one_of_two_members():
+    space = SearchSpace.around(Architecture.parse("conv3x3-32 " * 12))
+    rng = np.random.default_rng(0)
+    first, second = space.sample(rng), space.sample(rng)
+    crosses = {space.cross(first, second, rng) for _ in range(20)}
+    assert len(crosses) > 10
+    for cross in crosses:
+        assert space.contains(cross)
+        assert all(
+            layer in pair
+            for layer, *pair in zip(
+                cross.layers, first.layers, second.layers, strict=True
+            )
+        )

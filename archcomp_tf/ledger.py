@@ -1,0 +1,251 @@
+"""What a search has asked for, and what came back.
+
+`SearchResult` is what every search gives, `Ledger` how it asks: an `evaluate`
+that goes wrong costs the labels that went wrong and none of the others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from archcomp_tf import cost
+from archcomp_tf.architecture import Architecture
+from archcomp_tf.corpus import FAILED, OK, Record
+from archcomp_tf.cost import CountParams
+from archcomp_tf.objective import Objective
+from archcomp_tf.search_space import SearchSpace
+
+_LOGGER = logging.getLogger(__name__)
+
+Evaluate = Callable[[Sequence[Architecture]], Sequence[float]]
+
+# With so many labels, and more than half of them failed, a search gives up.
+_ENOUGH_TO_JUDGE = 8
+
+
+class EvaluationError(RuntimeError):
+    """Most labels failed.
+
+    Attributes:
+      history: every record so far, failed or not, in the order of labelling.
+    """
+
+    def __init__(self, message: str, history: Sequence[Record]):
+        super().__init__(message)
+        self.history = tuple(history)
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+      history: every labelled record, in the order of labelling.
+      objective: what the search was after.
+      predictions: fingerprint -> accuracy predicted when it was proposed.
+      traces: round -> `[num_steps]`, the mean of the relaxed objective over
+        all starts, step by step.
+    """
+
+    history: tuple[Record, ...]
+    objective: Objective
+    predictions: dict[str, float] = dataclasses.field(default_factory=dict)
+    traces: tuple[np.ndarray, ...] = ()
+
+    @property
+    def ranked(self) -> list[Record]:
+        """The records whose labels did not fail, highest objective first."""
+        labelled = [record for record in self.history if record.status == OK]
+        return sorted(labelled, key=self.score, reverse=True)
+
+    @property
+    def best(self) -> Record:
+        """The record with the highest objective.
+
+        Raises:
+          ValueError: every label failed.
+        """
+        if not self.ranked:
+            raise ValueError(f"All {len(self.history)} labels failed.")
+        return self.ranked[0]
+
+    @property
+    def pareto(self) -> tuple[Record, ...]:
+        """Records that no other beats in both respects, smallest first."""
+        front: list[Record] = []
+        for record in sorted(
+            self.ranked, key=lambda r: (r.num_params, -r.accuracy)
+        ):
+            if not front or record.accuracy > front[-1].accuracy:
+                front.append(record)
+        return tuple(front)
+
+    def score(self, record: Record) -> float:
+        """The objective of a record."""
+        return self.objective(record.accuracy, record.num_params)
+
+
+class Ledger:
+    """Labels architectures and keeps their records in order.
+
+    Args:
+      evaluate: see `compression.search`.
+      count_params: exact parameters of an architecture.
+      num_labels: how many may be asked for.
+
+    Attributes:
+      records: the records, in the order of labelling.
+    """
+
+    def __init__(
+        self, evaluate: Evaluate, count_params: CountParams, num_labels: int
+    ):
+        if num_labels < 1:
+            raise ValueError(f"Expected at least 1 label; got {num_labels}.")
+        self._evaluate = evaluate
+        self._count_params = count_params
+        self._num_labels = num_labels
+        self._places: dict[str, int] = {}
+        self.records: list[Record] = []
+
+    @property
+    def remaining(self) -> int:
+        """How many labels may still be asked for."""
+        return self._num_labels - len(self.records)
+
+    @property
+    def fingerprints(self) -> set[str]:
+        """Of the labelled architectures."""
+        return set(self._places)
+
+    @property
+    def num_ok(self) -> int:
+        """How many labels did not fail."""
+        return sum(record.status == OK for record in self.records)
+
+    def label(self, architectures: Sequence[Architecture]) -> list[Record]:
+        """The records of architectures, labelled where they were not yet.
+
+        Where `evaluate` raises, or gives another number of values than it was
+        asked for, it is asked again one by one, so that the networks that it
+        can do are not lost with the one that it cannot.
+
+        Args:
+          architectures: those that are new must not be more than `remaining`.
+
+        Raises:
+          EvaluationError: most labels so far failed.
+        """
+        asked = {a.fingerprint: a for a in architectures}
+        new = [a for f, a in asked.items() if f not in self._places]
+        if len(new) > self.remaining:
+            raise ValueError(
+                f"Expected at most {self.remaining} more architectures to "
+                f"label; got {len(new)}."
+            )
+        for architecture, (accuracy, reason) in zip(
+            new, self._ask(new), strict=True
+        ):
+            self._places[architecture.fingerprint] = len(self.records)
+            self.records.append(
+                Record(
+                    architecture,
+                    accuracy,
+                    self._count_params(architecture),
+                    status=FAILED if reason else OK,
+                    reason=reason,
+                )
+            )
+        self._give_up_if_most_fail()
+        return [
+            self.records[self._places[a.fingerprint]] for a in architectures
+        ]
+
+    def _ask(
+        self, architectures: Sequence[Architecture]
+    ) -> list[tuple[float, str]]:
+        """(accuracy, why it failed or "") of each."""
+        if not architectures:
+            return []
+        try:
+            accuracies = list(self._evaluate(architectures))
+            if len(accuracies) != len(architectures):
+                raise ValueError(
+                    f"expected {len(architectures)} accuracies from evaluate; "
+                    f"got {len(accuracies)}"
+                )
+        # Whatever a stranger's function raises is the reason of a failed label.
+        except Exception as error:
+            if len(architectures) > 1:
+                _LOGGER.warning(
+                    "evaluate failed on %d networks, which are tried one by "
+                    "one: %s: %s",
+                    len(architectures),
+                    type(error).__name__,
+                    error,
+                )
+                return [self._ask([a])[0] for a in architectures]
+            return [(math.nan, f"{type(error).__name__}: {error}")]
+        return [_checked(accuracy) for accuracy in accuracies]
+
+    def _give_up_if_most_fail(self) -> None:
+        num_failed = len(self.records) - self.num_ok
+        if (
+            len(self.records) >= min(_ENOUGH_TO_JUDGE, self._num_labels)
+            and num_failed > len(self.records) / 2
+        ):
+            last = next(r for r in reversed(self.records) if r.status != OK)
+            raise EvaluationError(
+                f"{num_failed} of {len(self.records)} labels failed, the last "
+                f"one with: {last.reason}",
+                self.records,
+            )
+
+
+def _checked(accuracy) -> tuple[float, str]:
+    """(accuracy, "") or (NaN, why it is none)."""
+    try:
+        value = float(accuracy)
+    except (TypeError, ValueError):
+        return math.nan, f"expected an accuracy in [0, 1]; got {accuracy!r}"
+    if not 0 <= value <= 1:
+        return math.nan, f"expected an accuracy in [0, 1]; got {value}"
+    return value, ""
+
+
+def default_count_params(space: SearchSpace) -> CountParams:
+    """Exact parameters of a member, for the space's images and classes."""
+    return lambda architecture: cost.num_params(
+        architecture, space.input_shape, space.num_classes
+    )
+
+
+def initial_samples(
+    space: SearchSpace, num: int, seed: int
+) -> list[Architecture]:
+    """The different samples that every search with this seed labels first."""
+    return new_samples(space, num, np.random.default_rng(seed), set())
+
+
+def new_samples(
+    space: SearchSpace, num: int, rng: np.random.Generator, known: set[str]
+) -> list[Architecture]:
+    """Up to `num` different samples whose fingerprints are not known.
+
+    Fewer come back where 100 draws in a row bring nothing new.
+    """
+    known, samples, misses = set(known), [], 0
+    while len(samples) < num and misses < 100:
+        sample = space.sample(rng)
+        if sample.fingerprint in known:
+            misses += 1
+            continue
+        misses = 0
+        known.add(sample.fingerprint)
+        samples.append(sample)
+    return samples

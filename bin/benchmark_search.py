@@ -1,0 +1,301 @@
+"""Holds the search against what people would use instead, at equal labels.
+
+Accuracies are those of a table, or, around a teacher, of the formula in
+`oracles.py`: no network is trained.  One JSON line a run is appended to
+METHOD.jsonl in --output; runs that are there already are not run again.
+RESULTS.md and regret_WEIGHT.png are over all that is there.
+"""
+
+import json
+import logging
+import os
+import pathlib
+import sys
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from absl import app, flags
+
+_PROBLEM = flags.DEFINE_string(
+    "problem",
+    "vgg11",
+    "The path of NAS-Bench-Macro as a .csv file, or a name in teachers.py.",
+)
+_SINGLE = flags.DEFINE_bool(
+    "single_trainings",
+    False,
+    "With a table: labels are one training of each network, not the mean.",
+)
+_OUTPUT = flags.DEFINE_string("output", None, "Folder of the results.")
+_SEEDS = flags.DEFINE_integer("seeds", 20, "Run the seeds 0 to this.", 1)
+_LABELS = flags.DEFINE_integer("num_labels", 200, "Labels of a run.", 16)
+_WEIGHTS = flags.DEFINE_list(
+    "weights", ["0.05"], "Of log10 parameters in the objective, LogParams."
+)
+_METHODS = flags.DEFINE_list(
+    "methods",
+    ["search", "regularized_evolution", "optuna_tpe", "random_search"],
+    "What to run; `all` for everything.",
+)
+
+# Method -> function, and what differs from its defaults.
+_VARIANTS = {
+    "search": ("search", {}),
+    "search_descent_alone": ("search", {"num_neighbours": 0}),
+    "search_neighbours_alone": ("search", {"num_starts": 0}),
+    "search_10000_neighbours": (
+        "search",
+        {"num_starts": 0, "num_neighbours": 10_000},
+    ),
+    "search_one_head": ("search", {"num_heads": 1}),
+    "search_one_round": ("search", {"labels_a_round": 10**6}),
+    "search_no_immigrants": ("search", {"immigrants": 0.0}),
+    "expected_improvement": ("expected_improvement", {}),
+    "regularized_evolution": ("regularized_evolution", {}),
+    "optuna_tpe": ("optuna_tpe", {}),
+    "optuna_nsga2": ("optuna_nsga2", {}),
+    "keras_tuner_bayesian": ("keras_tuner_bayesian", {}),
+    "random_search": ("random_search", {}),
+    "width_scaling": ("width_scaling", {}),
+    "paper": ("paper", {}),
+}
+_ON_EMBEDDING = ("search", "expected_improvement")
+_FROM_TEACHER = ("search", "paper", "width_scaling")
+_SHOWN = (50, 60, 100, 200, 400)  # labels at which the regret is told
+_NOISE = 0.003  # of the formula's labels
+_NUM_WIDTHS = 19  # 77 choices in each of VGG-11's eight convolutions: 1.2e15
+_LOWEST_ACCURACY = 0.1  # of ten classes; what hypervolumes begin at
+
+
+def main(argv: list[str]) -> int:
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
+    logging.getLogger("archcomp_tf").setLevel(logging.WARNING)
+    output = pathlib.Path(_OUTPUT.value)
+    try:
+        methods = _METHODS.value
+        if methods == ["all"]:
+            methods = list(_VARIANTS)
+        if unknown := set(methods) - set(_VARIANTS):
+            raise ValueError(
+                f"--methods: expected some of {', '.join(_VARIANTS)}; got "
+                f"{', '.join(sorted(unknown))}."
+            )
+        problem = _problem()
+        output.mkdir(parents=True, exist_ok=True)
+        for seed in range(_SEEDS.value):
+            embeddings = {}
+            for weight in map(float, _WEIGHTS.value):
+                for method in methods:
+                    path = output / f"{method}.jsonl"
+                    if (seed, weight) not in {
+                        (run["seed"], run["weight"]) for run in _runs(path)
+                    }:
+                        run = _measure(
+                            problem, method, seed, weight, embeddings
+                        )
+                        with open(path, "a", encoding="utf-8") as file:
+                            file.write(json.dumps(run) + "\n")
+        text = _report(output)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    sys.stdout.write(text)
+    return 0
+
+
+def _problem():
+    """An oracle, and the network that is to be made smaller."""
+    from archcomp_tf.oracles import CapacityOracle, NasBenchMacro
+    from archcomp_tf.search_space import SearchSpace
+    from archcomp_tf.teachers import TEACHERS
+
+    if _PROBLEM.value.endswith(".csv"):
+        table = NasBenchMacro(_PROBLEM.value)
+        return table, max(table.architectures, key=table.count_params)
+    if _PROBLEM.value not in TEACHERS:
+        raise ValueError(
+            f"--problem: expected the path of a .csv file or a teacher "
+            f"({', '.join(TEACHERS)}); got {_PROBLEM.value!r}."
+        )
+    teacher = TEACHERS[_PROBLEM.value]
+    space = SearchSpace.around(teacher, num_widths=_NUM_WIDTHS)
+    return CapacityOracle(space, noise=_NOISE), teacher
+
+
+def _measure(problem, method, seed, weight, embeddings) -> dict:
+    import numpy as np
+
+    from archcomp_tf import baselines, evaluation, report
+    from archcomp_tf.compression import search
+    from archcomp_tf.objective import LogParams
+    from archcomp_tf.oracles import highest_objective
+
+    oracle, teacher = problem
+    name, options = _VARIANTS[method]
+    options = {
+        "num_labels": _LABELS.value,
+        "objective": LogParams(weight),
+        "seed": seed,
+        "count_params": oracle.count_params,
+        **options,
+    }
+    embedding_seconds = 0.0
+    if name in _ON_EMBEDDING:
+        num_heads = options.pop("num_heads", 5)
+        if num_heads not in embeddings:
+            embeddings[num_heads] = _embedding(oracle, teacher, seed, num_heads)
+        options["autoencoder"], embedding_seconds = embeddings[num_heads]
+    if name in _FROM_TEACHER:
+        options["teacher"] = teacher
+    evaluate = (
+        oracle.single_trainings(seed) if _SINGLE.value else oracle.evaluate
+    )
+    function = search if name == "search" else getattr(baselines, name)
+
+    start = time.monotonic()
+    result = function(oracle.space, evaluate, **options)
+    seconds = time.monotonic() - start
+    curve = evaluation.regret_curve(
+        result, oracle.accuracy, highest_objective(oracle, LogParams(weight))
+    )
+    changes = [0, *(np.flatnonzero(np.diff(curve)) + 1).tolist()]
+    reference = (
+        _LOWEST_ACCURACY,
+        float(np.log10(oracle.count_params(teacher))),
+    )
+    volumes = {
+        num: evaluation.hypervolume(
+            [oracle.accuracy(r.architecture) for r in result.history[:num]],
+            [np.log10(r.num_params) for r in result.history[:num]],
+            reference,
+        )
+        for num in _SHOWN
+        if num <= len(result.history)
+    }
+    print(f"{method} seed {seed} weight {weight}: {curve[-1]:.5f}", flush=True)
+    return {
+        "problem": pathlib.Path(_PROBLEM.value).stem,
+        "method": method,
+        "seed": seed,
+        "weight": weight,
+        "single_trainings": _SINGLE.value,
+        "num_labels": len(result.history),
+        # [label, regret from there on]
+        "regret": [[i + 1, round(float(curve[i]), 7)] for i in changes],
+        "hypervolume": volumes,
+        # The oracles take next to no time themselves.
+        "seconds_a_label": (seconds + embedding_seconds) / len(result.history),
+        "environment": report.environment(),
+    }
+
+
+def _embedding(oracle, teacher, seed: int, num_heads: int):
+    """An embedding, which its methods share, and the seconds it took."""
+    from archcomp_tf.fitting import train_embedding
+
+    start = time.monotonic()
+    autoencoder = train_embedding(
+        oracle.space,
+        [teacher],
+        [],
+        oracle.count_params,
+        seed=seed,
+        num_heads=num_heads,
+    )
+    return autoencoder, time.monotonic() - start
+
+
+def _runs(path: pathlib.Path) -> list[dict]:
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def _report(output: pathlib.Path) -> str:
+    """Tables and pictures of all runs, a table a weight."""
+    runs: dict[float, dict[str, list[dict]]] = {}
+    for method in _VARIANTS:
+        for run in _runs(output / f"{method}.jsonl"):
+            methods = runs.setdefault(run["weight"], {})
+            methods.setdefault(method, []).append(run)
+    text = f"# Search on {_PROBLEM.value if not runs else _name(runs)}\n"
+    for weight, methods in sorted(runs.items()):
+        text += (
+            f"\nAccuracy - {weight:g} log10(parameters): regret x 1000, mean "
+            "and standard deviation over the seeds.\n\n"
+            f"{_table(methods, output / f'regret_{weight:g}.png')}\n"
+        )
+    (output / "RESULTS.md").write_text(text)
+    return text
+
+
+def _name(runs: dict[float, dict[str, list[dict]]]) -> str:
+    return next(iter(next(iter(runs.values())).values()))[0]["problem"]
+
+
+def _table(methods: dict[str, list[dict]], picture: pathlib.Path) -> str:
+    """A row a method; the curves go into the picture."""
+    import numpy as np
+
+    from archcomp_tf import plots
+    from archcomp_tf.report import markdown_table
+
+    curves = {
+        method: np.array([_curve(run) for run in runs])
+        for method, runs in methods.items()
+    }
+    plots.regret_curves(picture, curves)
+    target = -np.inf
+    if "regularized_evolution" in curves:
+        target = curves["regularized_evolution"].mean(axis=0)[:200][-1]
+    shown = [num for num in _SHOWN if num <= _LABELS.value]
+    rows = []
+    for method, curve in curves.items():
+        row = [method, len(curve)]
+        for num in shown:
+            at = 1e3 * curve[:, num - 1]
+            row.append(f"{at.mean():.2f} +- {at.std():.2f}")
+        found = int(np.sum(curve[:, :100].min(axis=1) < 1e-9))
+        reached = np.flatnonzero(curve.mean(axis=0) <= target)
+        volumes = [
+            volume
+            for run in methods[method]
+            if (volume := run["hypervolume"].get(str(shown[-1]))) is not None
+        ]
+        seconds = [run["seconds_a_label"] for run in methods[method]]
+        row += [
+            f"{found} of {len(curve)}",
+            reached[0] + 1 if len(reached) else "-",
+            f"{np.mean(volumes):.4f}" if volumes else "-",
+            f"{np.mean(seconds):.2f}",
+        ]
+        rows.append(row)
+    return markdown_table(
+        [
+            "method",
+            "seeds",
+            *(f"{num} labels" for num in shown),
+            "optimum by 100",
+            "labels to evolution's 200",
+            f"hypervolume, {shown[-1]}",
+            "s a label",
+        ],
+        rows,
+    )
+
+
+def _curve(run: dict):
+    """The regret after each label; what stopped early stays where it was."""
+    import numpy as np
+
+    curve = np.empty(max(run["num_labels"], _LABELS.value))
+    for label, regret in run["regret"]:
+        curve[label - 1 :] = regret
+    return curve
+
+
+if __name__ == "__main__":
+    flags.mark_flag_as_required("output")
+    app.run(lambda argv: sys.exit(main(argv)))

@@ -1,0 +1,136 @@
+"""Tests of what is asked of an `evaluate`, and of what it may do wrong."""
+
+import math
+
+import numpy as np
+import pytest
+from embeddings import COUNT, SPACE, accuracy_of, trained
+
+from archcomp_tf.compression import search
+from archcomp_tf.corpus import FAILED, OK
+from archcomp_tf.ledger import EvaluationError, Ledger, new_samples
+from archcomp_tf.objective import LogParams
+
+SAMPLES = new_samples(SPACE, 12, np.random.default_rng(0), set())
+
+
+def _all(architectures):
+    return [accuracy_of(a) for a in architectures]
+
+
+def _ledger(evaluate, num_labels=12):
+    return Ledger(evaluate, COUNT, num_labels)
+
+
+def test_a_labelled_network_is_not_asked_for_again():
+    asked = []
+
+    def evaluate(architectures):
+        asked.extend(architectures)
+        return _all(architectures)
+
+    ledger = _ledger(evaluate)
+    first = ledger.label(SAMPLES[:3])
+    again = ledger.label([SAMPLES[2], SAMPLES[3], SAMPLES[3]])
+    assert asked == SAMPLES[:4]
+    assert again[0] is first[2]
+    assert again[1] is again[2] is ledger.records[3]
+    assert ledger.remaining == 8
+
+
+def test_more_labels_than_were_allowed_are_refused():
+    with pytest.raises(ValueError, match="at most 2 more .* got 3"):
+        _ledger(_all, num_labels=2).label(SAMPLES[:3])
+    with pytest.raises(ValueError, match="at least 1 label; got 0"):
+        _ledger(_all, num_labels=0)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (math.nan, "got nan"),
+        (1.01, "got 1.01"),
+        (-0.1, "got -0.1"),
+        (98.2, "got 98.2"),
+        (math.inf, "got inf"),
+        (None, "got None"),
+        ("good", "got 'good'"),
+    ],
+)
+def test_a_value_that_is_no_accuracy_fails_that_label_alone(value, reason):
+    ledger = _ledger(lambda a: [value, *_all(a[1:])])
+    records = ledger.label(SAMPLES[:3])
+    assert [r.status for r in records] == [FAILED, OK, OK]
+    assert math.isnan(records[0].accuracy)
+    assert records[0].reason.startswith("expected an accuracy in [0, 1]")
+    assert records[0].reason.endswith(reason)
+    assert [r.accuracy for r in records[1:]] == _all(SAMPLES[1:3])
+
+
+def test_one_network_that_raises_does_not_take_its_batch_with_it():
+    def evaluate(architectures):
+        if SAMPLES[1] in architectures:
+            raise MemoryError("too large")
+        return _all(architectures)
+
+    records = _ledger(evaluate).label(SAMPLES[:4])
+    assert [r.status for r in records] == [OK, FAILED, OK, OK]
+    assert records[1].reason == "MemoryError: too large"
+
+
+def test_a_wrong_number_of_values_is_asked_for_one_by_one():
+    def evaluate(architectures):
+        return _all(architectures)[:2]
+
+    records = _ledger(evaluate).label(SAMPLES[:4])
+    assert [r.accuracy for r in records] == _all(SAMPLES[:4])
+    records = _ledger(lambda a: [0.5] * (len(a) + 1), 3).label
+    with pytest.raises(EvaluationError, match="expected 1 accuracies .* got 2"):
+        records(SAMPLES[:3])
+
+
+def test_an_interrupt_is_not_a_failed_label():
+    def evaluate(architectures):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _ledger(evaluate).label(SAMPLES[:2])
+
+
+def test_where_most_fail_one_error_holds_what_was_paid_for():
+    good = set(SAMPLES[:4])
+
+    def evaluate(architectures):
+        return [accuracy_of(a) if a in good else 2.0 for a in architectures]
+
+    ledger = _ledger(evaluate)
+    ledger.label(SAMPLES[:8])  # half of them is not most of them
+    with pytest.raises(EvaluationError, match="6 of 10 .* got 2.0") as caught:
+        ledger.label(SAMPLES[8:10])
+    history = caught.value.history
+    assert [r.status for r in history] == [OK] * 4 + [FAILED] * 6
+    assert [r.accuracy for r in history[:4]] == _all(SAMPLES[:4])
+
+
+def test_a_search_goes_on_where_some_labels_fail():
+    def evaluate(architectures):
+        # Every third network cannot be trained.
+        if any(int(a.fingerprint, 16) % 3 == 0 for a in architectures):
+            raise RuntimeError("does not fit")
+        return _all(architectures)
+
+    result = search(
+        SPACE,
+        evaluate,
+        num_labels=40,
+        num_initial=8,
+        objective=LogParams(0.05),
+        seed=0,
+        count_params=COUNT,
+        autoencoder=trained(),
+    )
+    failed = [r for r in result.history if r.status == FAILED]
+    assert len(result.history) == 40
+    assert failed and all("does not fit" in r.reason for r in failed)
+    assert all(int(r.architecture.fingerprint, 16) % 3 == 0 for r in failed)
+    assert result.best.status == OK
