@@ -159,15 +159,20 @@ class ArchitectureAutoencoder(keras.Model):
     def predict_members(
         self, architectures: Sequence[Architecture]
     ) -> np.ndarray:
-        """What each member of the ensemble says of members of the space.
+        """What the ensemble, and each of its members, says of architectures.
 
         Returns:
-          Accuracies in [0, 1], `[N, K]`.
+          Accuracies in [0, 1], `[N, 1 + K]`, the ensemble's mean first.
         """
         z = keras.ops.convert_to_tensor(self.encode(architectures))
         log_params = self.params_head(z, training=False)
         members = self.accuracy_head([z, log_params], training=False)
-        return keras.ops.convert_to_numpy(keras.ops.sigmoid(members))
+        mean, _ = self.accuracy_head.statistics(members)
+        return keras.ops.convert_to_numpy(
+            keras.ops.concatenate(
+                [mean[:, None], keras.ops.sigmoid(members)], axis=1
+            )
+        )
 
     def project(self, z):
         """z `[N, D]` -> the nearest point where encodings can lie."""

@@ -112,7 +112,7 @@ def regularized_evolution(
     objective: Objective,
     seed: int,
     count_params: CountParams | None = None,
-    population_size: int = 24,
+    population_size: int = 16,
     sample_size: int = 8,
 ) -> SearchResult:
     """Evolution in which the oldest die.
@@ -161,7 +161,7 @@ def optuna_tpe(
     objective: Objective,
     seed: int,
     count_params: CountParams | None = None,
-    num_initial: int = 24,
+    num_initial: int = 16,
 ) -> SearchResult:
     """Optuna's tree-structured Parzen estimator.
 
@@ -205,7 +205,7 @@ def optuna_nsga2(
     objective: Objective,
     seed: int,
     count_params: CountParams | None = None,
-    num_initial: int = 24,
+    num_initial: int = 16,
 ) -> SearchResult:
     """Optuna's NSGA-II on accuracy and log10 parameters, two objectives.
 
@@ -249,7 +249,7 @@ def keras_tuner_bayesian(
     objective: Objective,
     seed: int,
     count_params: CountParams | None = None,
-    num_initial: int = 24,
+    num_initial: int = 16,
 ) -> SearchResult:
     """KerasTuner's Bayesian optimisation: a Gaussian process on the choices.
 
@@ -316,7 +316,7 @@ def expected_improvement(
     seed: int,
     count_params: CountParams | None = None,
     num_initial: int | None = None,
-    labels_a_round: int = 8,
+    labels_a_round: int = 4,
     num_candidates: int = 2048,
     autoencoder: ArchitectureAutoencoder | None = None,
 ) -> SearchResult:
@@ -343,7 +343,7 @@ def expected_improvement(
     kernels = gaussian_process.kernels
     count_params = count_params or default_count_params(space)
     if num_initial is None:
-        num_initial = min(24, num_labels // 2)
+        num_initial = min(16, num_labels // 2)
     ledger = Ledger(evaluate, count_params, num_labels)
     rng = np.random.default_rng(seed)
     ledger.label(initial_samples(space, num_initial, seed))

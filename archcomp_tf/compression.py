@@ -49,7 +49,7 @@ def search(
     count_params: CountParams | None = None,
     teacher: Architecture | None = None,
     num_initial: int | None = None,
-    labels_a_round: int = 8,
+    labels_a_round: int = 4,
     num_starts: int = 64,
     num_neighbours: int = 2048,
     immigrants: float = 1 / 8,
@@ -70,7 +70,7 @@ def search(
         with the space's input shape and classes.
       teacher: a member to start from, in each round.
       num_initial: how many labels are spent on samples before the first round;
-        by default half of them, 24 at most.
+        by default half of them, 16 at most.
       labels_a_round: how many proposals are labelled between two fits.
       num_starts: of the descents of a round; 0 for none.
       num_neighbours: how many changes of the best networks are scored beside
@@ -89,7 +89,7 @@ def search(
     """
     count_params = count_params or default_count_params(space)
     if num_initial is None:
-        num_initial = min(24, num_labels // 2)
+        num_initial = min(16, num_labels // 2)
     check_num_labels(num_initial)
     ledger = Ledger(evaluate, count_params, num_labels)
     rng = np.random.default_rng(seed)
@@ -125,7 +125,7 @@ def search(
                 ledger.fingerprints,
                 objective,
                 count_params,
-                wanted - int(immigrants * wanted),
+                wanted - rng.binomial(wanted, immigrants),
             )
             traces.append(trace)
             predictions |= predicted

@@ -256,7 +256,7 @@ def propose(
     if not unknown:
         return [], {}, trace
     opinions = autoencoder.predict_members(unknown)
-    mean = autoencoder.predict_heads(unknown)[0]
+    mean = opinions[:, 0]
     sizes = [count_params(a) for a in unknown]
     rankings = [
         np.argsort(
@@ -266,11 +266,13 @@ def propose(
             ],
             kind="stable",
         )
-        for accuracies in (mean, *opinions.T)
+        for accuracies in opinions.T
     ]
     chosen: list[int] = []
     for turn in range(min(num, len(unknown))):
-        speaker = 0 if turn % 2 == 0 else 1 + turn // 2 % opinions.shape[1]
+        speaker = (
+            0 if turn % 2 == 0 else 1 + turn // 2 % (opinions.shape[1] - 1)
+        )
         chosen.append(next(i for i in rankings[speaker] if i not in chosen))
     predictions = {unknown[i].fingerprint: float(mean[i]) for i in chosen}
     return [unknown[i] for i in chosen], predictions, trace

@@ -276,9 +276,7 @@ def _compile_ensemble(head: EnsembleHead, num: int) -> None:
     The second time, nothing is traced.
     """
     # What is known beforehand counts the less, the more labels there are.
-    weight_decay = _ENSEMBLE_WEIGHT_DECAY * (
-        _PADDED_TO / num if not __import__("os").environ.get("CONST") else 1
-    )
+    weight_decay = _ENSEMBLE_WEIGHT_DECAY * _PADDED_TO / num
     if head.compiled and head.optimizer.weight_decay == weight_decay:
         for variable in head.optimizer.variables:
             variable.assign(keras.ops.zeros_like(variable))

@@ -184,9 +184,11 @@ def _measure(problem, method, seed, weight, embeddings) -> dict:
         "num_labels": len(result.history),
         # [label, regret from there on]
         "regret": [[i + 1, round(float(curve[i]), 7)] for i in changes],
-        "hypervolume": volumes,
+        "hypervolume": {str(n): round(v, 5) for n, v in volumes.items()},
         # The oracles take next to no time themselves.
-        "seconds_a_label": (seconds + embedding_seconds) / len(result.history),
+        "seconds_a_label": round(
+            (seconds + embedding_seconds) / len(result.history), 3
+        ),
         "environment": report.environment(),
     }
 

@@ -258,14 +258,12 @@ OPTIMISERS = [
     baselines.optuna_tpe,
     baselines.optuna_nsga2,
     baselines.keras_tuner_bayesian,
-    functools.partial(
-        baselines.expected_improvement, num_initial=24, labels_a_round=4
-    ),
+    baselines.expected_improvement,
 ]
 
 
 def _name(optimiser):
-    return getattr(optimiser, "func", optimiser).__name__
+    return optimiser.__name__
 
 
 def _optimise(optimiser, evaluate=_evaluate, num_labels=40, **options):
@@ -290,11 +288,12 @@ def _embedding():
 def test_optimisers_begin_with_the_same_samples_and_label_new_members(
     optimiser,
 ):
-    history = _optimise(optimiser).history
+    # KerasTuner takes seconds for each proposal of its own.
+    num = 18 if optimiser is baselines.keras_tuner_bayesian else 40
+    history = _optimise(optimiser, num_labels=num).history
     networks = [record.architecture for record in history]
-    assert networks[:24] == initial_samples(SPACE, 24, seed=3)
-    assert len(networks) == 40
-    assert len({network.fingerprint for network in networks}) == 40
+    assert networks[:16] == initial_samples(SPACE, 16, seed=3)
+    assert len({network.fingerprint for network in networks}) == num
     assert all(map(SPACE.contains, networks))
     for record in history:
         assert record.accuracy == _accuracy(record.architecture)
@@ -303,20 +302,33 @@ def test_optimisers_begin_with_the_same_samples_and_label_new_members(
 
 @pytest.mark.parametrize("optimiser", OPTIMISERS, ids=_name)
 def test_optimisers_leave_failed_labels_behind(optimiser):
-    result = _optimise(optimiser, _evaluate_narrow, num_labels=32)
-    assert len(result.history) == 32
-    assert result.best.architecture.compact.layers[0].filters <= 8
+    def fails(architecture):
+        return int(architecture.fingerprint, 16) % 4 == 0
+
+    result = _optimise(
+        optimiser,
+        lambda some: [math.nan if fails(a) else _accuracy(a) for a in some],
+        num_labels=18,
+    )
+    assert len(result.history) == 18
+    assert not fails(result.best.architecture)
+    for record in result.history:
+        assert (record.status != OK) == fails(record.architecture)
 
 
 @pytest.mark.parametrize(
     "optimiser",
-    [o for o in OPTIMISERS if o is not baselines.optuna_nsga2],
+    [
+        baselines.regularized_evolution,
+        baselines.optuna_tpe,
+        baselines.expected_improvement,
+    ],
     ids=_name,
 )
 def test_optimisers_find_smaller_networks_where_small_is_best(optimiser):
     result = _optimise(optimiser, lambda a: [0.5] * len(a), num_labels=60)
-    sizes = [record.num_params for record in result.history]
-    assert np.mean(np.log(sizes[24:])) < np.mean(np.log(sizes[:24])) - 0.5
+    sizes = np.log([record.num_params for record in result.history])
+    assert sizes[40:].mean() < sizes[:16].mean()
 
 
 def test_an_optimiser_ends_where_the_space_does():

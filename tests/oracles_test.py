@@ -69,9 +69,7 @@ def test_a_table_with_members_missing_is_refused(tmp_path):
 def test_a_table_of_something_else_is_refused(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("name,score\n00000000,1\n")
-    with pytest.raises(
-        ValueError, match="got name, score, without arch,"
-    ):
+    with pytest.raises(ValueError, match="got name, score, without arch,"):
         NasBenchMacro(path)
 
 
@@ -154,10 +152,10 @@ def test_a_table_of_any_space_is_read_from_csv(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text(ROWS)
     table = Table.from_csv(path, SMALL)
-    assert table.evaluate(table.architectures) == [0.5, 0.65]
+    assert table.evaluate(table.architectures) == pytest.approx([0.5, 0.65])
     assert [table.count_params(a) for a in table.architectures] == [56, 120]
     weight = LogParams(0.1)
-    assert highest_objective(table, weight) == weight(0.65, 120)
+    assert highest_objective(table, weight) == pytest.approx(weight(0.65, 120))
 
 
 @pytest.mark.parametrize(
