@@ -13,6 +13,7 @@ scoring after re-encoding, exact counts in place of the parameter head's.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -268,12 +269,13 @@ def propose(
         )
         for accuracies in opinions.T
     ]
+    # The mean, a member, the mean, the next member, and so on.
+    speakers = itertools.chain.from_iterable(
+        zip(itertools.repeat(rankings[0]), itertools.cycle(rankings[1:]))
+    )
     chosen: list[int] = []
-    for turn in range(min(num, len(unknown))):
-        speaker = (
-            0 if turn % 2 == 0 else 1 + turn // 2 % (opinions.shape[1] - 1)
-        )
-        chosen.append(next(i for i in rankings[speaker] if i not in chosen))
+    for ranking in itertools.islice(speakers, min(num, len(unknown))):
+        chosen.append(next(i for i in ranking if i not in chosen))
     predictions = {unknown[i].fingerprint: float(mean[i]) for i in chosen}
     return [unknown[i] for i in chosen], predictions, trace
 

@@ -26,6 +26,7 @@ from collections.abc import Callable, Sequence
 from unittest import mock
 
 import grpc
+import keras
 import keras_tuner
 import numpy as np
 from keras_tuner.src import protos
@@ -36,11 +37,12 @@ from archcomp_tf.corpus import FAILED, OK, Corpus, Record
 from archcomp_tf.cost import num_params
 from archcomp_tf.datasets import Dataset
 from archcomp_tf.progress import Progress
-from archcomp_tf.training import DivergedError, Recipe, build_and_train
+from archcomp_tf.training import Recipe, build_and_train
 
 _Trial = keras_tuner.engine.trial.Trial
 _STATUS = keras_tuner.engine.trial.TrialStatus
 _IDLE_SECONDS = 0.05  # between two questions of a worker with nothing to do
+_REASON_LENGTH = 300  # TensorFlow names every node that an error passed through
 
 
 class WorkerError(RuntimeError):
@@ -69,6 +71,7 @@ class Task:
 
         Raises:
           DivergedError: the training diverged.
+          Exception: whatever else the backend raises.
         """
         # A longer training is to be another draw, not the same one continued.
         name = f"{architecture.fingerprint} {recipe.name} {self.seed}"
@@ -156,8 +159,11 @@ class LabelingTuner(keras_tuner.engine.base_tuner.BaseTuner):
         architecture, recipe = _asked_for(trial)
         try:
             accuracy = self._task.run(architecture, recipe)
-        except DivergedError as error:
-            raise keras_tuner.errors.FailedTrialError(str(error)) from error
+        except _network_errors() as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise keras_tuner.errors.FailedTrialError(
+                reason[:_REASON_LENGTH]
+            ) from error
         except Exception as error:
             # KerasTuner would note any other error and go on without a label.
             raise keras_tuner.errors.FatalError(
@@ -322,6 +328,20 @@ class Labeler:
             with mock.patch.dict(os.environ, environment):
                 worker.start()
             self._workers.append(worker)
+
+
+def _network_errors() -> tuple[type[Exception], ...]:
+    """What one network's training may raise and another's need not.
+
+    It diverged, ran out of memory, or the backend cannot run it; those of JAX
+    and PyTorch are RuntimeErrors.
+    """
+    errors: tuple[type[Exception], ...] = (RuntimeError, MemoryError)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        errors += (tf.errors.OpError,)
+    return errors
 
 
 def _asked_for(trial: _Trial) -> tuple[Architecture, Recipe]:

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tiny
 
 from archcomp_tf.architecture import Architecture
@@ -63,7 +64,29 @@ def test_a_training_that_diverges_is_recorded_as_failed_and_the_rest_go_on(
     )
     assert all(np.isnan(labeler(ARCHITECTURES)))
     assert [r.status for r in corpus] == [FAILED] * 3
-    assert all(r.reason.startswith("The loss of ") for r in corpus)
+    reasons = [r.reason for r in corpus]
+    assert all(r.startswith("DivergedError: The loss of ") for r in reasons)
+
+
+def test_a_network_that_the_backend_cannot_run_is_recorded_as_failed(
+    tmp_path, monkeypatch
+):
+    def run(task, architecture, recipe):
+        del task, recipe
+        if architecture == ARCHITECTURES[1]:
+            raise tf.errors.ResourceExhaustedError(
+                None, None, "no memory\n" * 99
+            )
+        return 0.5
+
+    monkeypatch.setattr(Task, "run", run)
+    corpus = Corpus()
+    accuracies = _labeler(tmp_path, corpus)(ARCHITECTURES)
+    np.testing.assert_equal(accuracies, [0.5, np.nan, 0.5])
+    failed = list(corpus)[1]
+    assert failed.status == FAILED
+    assert failed.reason.startswith("ResourceExhaustedError: no memory no")
+    assert len(failed.reason) == 300
 
 
 def test_an_error_that_is_not_the_networks_stops_with_its_reason(tmp_path):
