@@ -11,6 +11,7 @@ import collections
 import itertools
 import math
 import tempfile
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -338,7 +339,7 @@ def expected_improvement(
       num_candidates: how many members are scored in a round.
       autoencoder: an embedding of this space; without one it is trained here.
     """
-    from sklearn import gaussian_process
+    from sklearn import exceptions, gaussian_process
 
     kernels = gaussian_process.kernels
     count_params = count_params or default_count_params(space)
@@ -360,7 +361,10 @@ def expected_improvement(
         )
         scores = np.array([_score(objective, record) for record in ranked])
         members = [record.architecture for record in ranked]
-        process.fit(autoencoder.encode(members), scores)
+        with warnings.catch_warnings():
+            # Tables have no noise: its level ends at the bound.
+            warnings.simplefilter("ignore", exceptions.ConvergenceWarning)
+            process.fit(autoencoder.encode(members), scores)
         candidates = new_samples(
             space, num_candidates // 2, rng, ledger.fingerprints
         ) + [

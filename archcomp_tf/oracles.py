@@ -58,14 +58,17 @@ class Table:
         self._num_params = dict(num_params)
 
     @classmethod
-    def from_csv(cls, path: str | os.PathLike, space: SearchSpace) -> Table:
+    def from_csv(
+        cls, path: str | os.PathLike, space: SearchSpace | None = None
+    ) -> Table:
         """Reads a table with a row for each member of a space.
 
         Args:
           path: a CSV file with the columns "architecture" (the text form),
             "accuracy" (in [0, 1]) and "params"; a member with several rows was
             trained several times.
-          space: whose members the table holds.
+          space: whose members the table holds; by default the smallest space
+            that holds all of them.
 
         Raises:
           ValueError: a column or a member is missing, or a row is not read.
@@ -83,6 +86,7 @@ class Table:
                 raise ValueError(f"{path}, line {number}: {error}") from error
             accuracies.setdefault(architecture, []).append(accuracy)
         try:
+            space = space or SearchSpace.spanning(list(accuracies))
             return cls(space, accuracies, num_params)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
@@ -161,6 +165,13 @@ class NasBenchMacro(Table):
                 for digit in digits
             )
         )
+
+
+def read_table(path: str | os.PathLike) -> Table:
+    """NAS-Bench-Macro, if the file has its columns; else `Table.from_csv`."""
+    with open(path, encoding="utf-8", newline="") as file:
+        columns = next(csv.reader(file), [])
+    return NasBenchMacro(path) if "arch" in columns else Table.from_csv(path)
 
 
 def _rows(

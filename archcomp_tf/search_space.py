@@ -263,6 +263,37 @@ class SearchSpace:
         )
         return cls((slot,) * num_slots, input_shape, num_classes)
 
+    @classmethod
+    def spanning(
+        cls,
+        architectures: Sequence[Architecture],
+        input_shape: Shape = (32, 32, 3),
+        num_classes: int = 10,
+    ) -> SearchSpace:
+        """The smallest space that some networks are members of.
+
+        Args:
+          architectures: networks with as many layers each.
+          input_shape: (height, width, channels) of the images.
+          num_classes: number of logits.
+
+        Raises:
+          ValueError: there are none, they differ in length, or their layers
+            cannot be put together in every way.
+        """
+        lengths = sorted({len(a.layers) for a in architectures})
+        if len(lengths) != 1:
+            raise ValueError(
+                "Expected architectures with as many layers each, `identity` "
+                f"where one is removed; got lengths {lengths}."
+            )
+        columns = zip(*(a.layers for a in architectures), strict=True)
+        return cls(
+            tuple(_slot_of(set(layers)) for layers in columns),
+            input_shape,
+            num_classes,
+        )
+
     def sample(self, rng: np.random.Generator) -> Architecture:
         """Draws a member, small and large ones alike.
 
@@ -346,6 +377,28 @@ class SearchSpace:
 def _pick(values: Sequence[Any], rng: np.random.Generator) -> Any:
     """One of `values`; `rng.choice` takes several times as long."""
     return values[rng.integers(len(values))]
+
+
+def _slot_of(layers: set[Layer]) -> Slot:
+    """The slot with the fewest choices that can hold all of these."""
+    kept = [layer for layer in layers if layer.kind != "identity"]
+    choices = {
+        plural: tuple(
+            getattr(layer, field)
+            for layer in kept
+            if field in KINDS[layer.kind].fields
+        )
+        for field, plural in FIELDS.items()
+    }
+    return Slot(
+        kinds=tuple(sorted({layer.kind for layer in kept})),
+        optional=len(kept) < len(layers),
+        **{
+            plural: tuple(values)
+            for plural, values in choices.items()
+            if values
+        },
+    )
 
 
 def _random_layer(

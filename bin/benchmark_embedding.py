@@ -20,8 +20,8 @@ from absl import app, flags
 _SPACE = flags.DEFINE_string(
     "space",
     "vgg19",
-    "A name in teachers.py, the text form of an architecture, or the path of "
-    "NAS-Bench-Macro as a .csv file.",
+    "A name in teachers.py, the text form of an architecture, or a table: the "
+    "path of a .csv file, see bin/benchmark_search.py.",
 )
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the results.")
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds to measure.")
@@ -111,7 +111,7 @@ def _problem():
       ValueError: a flag asks for what there is not.
     """
     from archcomp_tf.architecture import Architecture
-    from archcomp_tf.oracles import CapacityOracle, NasBenchMacro
+    from archcomp_tf.oracles import CapacityOracle, read_table
     from archcomp_tf.search_space import SearchSpace
     from archcomp_tf.teachers import TEACHERS
 
@@ -121,7 +121,7 @@ def _problem():
             f"{', '.join(sorted(unknown))}."
         )
     if _SPACE.value.endswith(".csv"):
-        oracle = NasBenchMacro(_SPACE.value)
+        oracle = read_table(_SPACE.value)
         return oracle.space, oracle, None
     try:
         teacher = TEACHERS.get(_SPACE.value) or Architecture.parse(_SPACE.value)

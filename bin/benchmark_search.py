@@ -20,7 +20,8 @@ from absl import app, flags
 _PROBLEM = flags.DEFINE_string(
     "problem",
     "vgg11",
-    "The path of NAS-Bench-Macro as a .csv file, or a name in teachers.py.",
+    "A table: the path of a .csv file, that of NAS-Bench-Macro or one with the "
+    "columns architecture, accuracy, params.  Or a name in teachers.py.",
 )
 _SINGLE = flags.DEFINE_bool(
     "single_trainings",
@@ -74,15 +75,8 @@ def main(argv: list[str]) -> int:
     logging.getLogger("archcomp_tf").setLevel(logging.WARNING)
     output = pathlib.Path(_OUTPUT.value)
     try:
-        methods = _METHODS.value
-        if methods == ["all"]:
-            methods = list(_VARIANTS)
-        if unknown := set(methods) - set(_VARIANTS):
-            raise ValueError(
-                f"--methods: expected some of {', '.join(_VARIANTS)}; got "
-                f"{', '.join(sorted(unknown))}."
-            )
         problem = _problem()
+        methods = _methods(problem)
         output.mkdir(parents=True, exist_ok=True)
         for seed in range(_SEEDS.value):
             embeddings = {}
@@ -105,14 +99,30 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def _methods(problem) -> list[str]:
+    """The methods that the flag asks for."""
+    from archcomp_tf.oracles import Table
+
+    possible = list(_VARIANTS)
+    if isinstance(problem[0], Table):
+        possible.remove("width_scaling")  # its networks are in no table
+    methods = possible if _METHODS.value == ["all"] else _METHODS.value
+    if unknown := set(methods) - set(possible):
+        raise ValueError(
+            f"--methods: expected some of {', '.join(possible)}; got "
+            f"{', '.join(sorted(unknown))}."
+        )
+    return methods
+
+
 def _problem():
     """An oracle, and the network that is to be made smaller."""
-    from archcomp_tf.oracles import CapacityOracle, NasBenchMacro
+    from archcomp_tf.oracles import CapacityOracle, read_table
     from archcomp_tf.search_space import SearchSpace
     from archcomp_tf.teachers import TEACHERS
 
     if _PROBLEM.value.endswith(".csv"):
-        table = NasBenchMacro(_PROBLEM.value)
+        table = read_table(_PROBLEM.value)
         return table, max(table.architectures, key=table.count_params)
     if _PROBLEM.value not in TEACHERS:
         raise ValueError(
@@ -171,7 +181,7 @@ def _measure(problem, method, seed, weight, embeddings) -> dict:
             [np.log10(r.num_params) for r in result.history[:num]],
             reference,
         )
-        for num in _SHOWN
+        for num in {*_SHOWN, len(result.history)}
         if num <= len(result.history)
     }
     print(f"{method} seed {seed} weight {weight}: {curve[-1]:.5f}", flush=True)
@@ -244,55 +254,60 @@ def _table(methods: dict[str, list[dict]], picture: pathlib.Path) -> str:
     from archcomp_tf import plots
     from archcomp_tf.report import markdown_table
 
+    most = max(run["num_labels"] for runs in methods.values() for run in runs)
+    shown = [*(num for num in _SHOWN if num < most), most]
     curves = {
-        method: np.array([_curve(run) for run in runs])
+        method: np.array([_curve(run, most) for run in runs])
         for method, runs in methods.items()
     }
     plots.regret_curves(picture, curves)
     target = -np.inf
     if "regularized_evolution" in curves:
         target = curves["regularized_evolution"].mean(axis=0)[:200][-1]
-    shown = [num for num in _SHOWN if num <= _LABELS.value]
     rows = []
     for method, curve in curves.items():
-        row = [method, len(curve)]
-        for num in shown:
-            at = 1e3 * curve[:, num - 1]
-            row.append(f"{at.mean():.2f} +- {at.std():.2f}")
-        found = int(np.sum(curve[:, :100].min(axis=1) < 1e-9))
+        runs = methods[method]
+        own = max(run["num_labels"] for run in runs)
+        at = [1e3 * curve[:, num - 1] for num in shown if num <= own]
+        found = np.sum(curve[:, :100].min(axis=1) < 1e-9)
         reached = np.flatnonzero(curve.mean(axis=0) <= target)
         volumes = [
-            volume
-            for run in methods[method]
-            if (volume := run["hypervolume"].get(str(shown[-1]))) is not None
+            run["hypervolume"][str(min(most, run["num_labels"]))]
+            for run in runs
         ]
-        seconds = [run["seconds_a_label"] for run in methods[method]]
-        row += [
-            f"{found} of {len(curve)}",
-            reached[0] + 1 if len(reached) else "-",
-            f"{np.mean(volumes):.4f}" if volumes else "-",
-            f"{np.mean(seconds):.2f}",
-        ]
-        rows.append(row)
+        seconds = [run["seconds_a_label"] for run in runs]
+        row = [f"{regrets.mean():.2f} +- {regrets.std():.2f}" for regrets in at]
+        rows.append(
+            [
+                method,
+                str(len(runs)),
+                *row,
+                *["-"] * (len(shown) - len(row)),
+                f"{found} of {len(runs)}",
+                str(reached[0] + 1) if len(reached) else "-",
+                f"{np.mean(volumes):.4f}",
+                f"{np.mean(seconds):.2f}",
+            ]
+        )
     return markdown_table(
         [
             "method",
             "seeds",
             *(f"{num} labels" for num in shown),
             "optimum by 100",
-            "labels to evolution's 200",
-            f"hypervolume, {shown[-1]}",
+            f"labels to evolution's {min(200, most)}",
+            "hypervolume",
             "s a label",
         ],
         rows,
     )
 
 
-def _curve(run: dict):
+def _curve(run: dict, num: int):
     """The regret after each label; what stopped early stays where it was."""
     import numpy as np
 
-    curve = np.empty(max(run["num_labels"], _LABELS.value))
+    curve = np.empty(num)
     for label, regret in run["regret"]:
         curve[label - 1 :] = regret
     return curve

@@ -1,5 +1,6 @@
 """Tests of the programs in bin/, run as a person runs them."""
 
+import itertools
 import json
 import os
 import pathlib
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 import tiny
 
+from archcomp_tf.architecture import Architecture
+from archcomp_tf.cost import num_params
 from archcomp_tf.pipeline import STAGES
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -199,3 +202,91 @@ def test_a_benchmark_of_nothing_is_one_error(arguments, message, tmp_path):
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def _table(path):
+    """A CSV file with all members of a space of three layers."""
+    slot = [f"conv{k}x{k}-{f}" for k in (1, 3) for f in (4, 8, 16)]
+    lines = ["architecture,accuracy,params"]
+    for layers in itertools.product(slot, repeat=3):
+        architecture = Architecture.parse(" ".join(layers))
+        size = num_params(architecture, (32, 32, 3), 10)
+        lines.append(f"{architecture},{1 - 3 / np.log(size)},{size}")
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_searches_are_compared_on_any_table_and_each_is_run_once(tmp_path):
+    arguments = (
+        "bin/benchmark_search.py",
+        f"--problem={_table(tmp_path / 'table.csv')}",
+        "--output=out",
+        "--seeds=2",
+        "--num_labels=24",
+        "--weights=0.02,0.1",
+        "--methods=regularized_evolution,random_search,expected_improvement",
+    )
+    done = _run(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    output = tmp_path / "out"
+    assert {path.name for path in output.iterdir()} == {
+        "RESULTS.md",
+        "regret_0.02.png",
+        "regret_0.1.png",
+        "expected_improvement.jsonl",
+        "random_search.jsonl",
+        "regularized_evolution.jsonl",
+    }
+    runs = [
+        json.loads(line)
+        for line in (output / "random_search.jsonl").read_text().splitlines()
+    ]
+    assert [(run["seed"], run["weight"]) for run in runs] == [
+        (0, 0.02),
+        (0, 0.1),
+        (1, 0.02),
+        (1, 0.1),
+    ]
+    for run in runs:
+        assert run["num_labels"] == 24
+        labels, regrets = zip(*run["regret"], strict=True)
+        assert labels[0] == 1
+        assert list(regrets) == sorted(regrets, reverse=True)
+        assert regrets[-1] >= 0
+    assert (output / "RESULTS.md").read_text() in done.stdout
+    # What is there is not run again.
+    before = {path: path.read_bytes() for path in output.glob("*.jsonl")}
+    done = _run(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--problem=vgg20"], "expected the path of a .csv file or a teacher"),
+        (["--problem=nowhere.csv"], "nowhere.csv"),
+        (["--methods=best"], "expected some of search, "),
+        (["--num_labels=3"], "num_labels=3"),
+        (["more"], "Unexpected arguments: more"),
+    ],
+)
+def test_a_comparison_of_nothing_is_one_error(arguments, message, tmp_path):
+    done = _run(
+        "bin/benchmark_search.py", "--output=out", *arguments, cwd=tmp_path
+    )
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_widths_are_not_scaled_in_a_table(tmp_path):
+    table = f"--problem={_table(tmp_path / 'table.csv')}"
+    done = _run(
+        "bin/benchmark_search.py",
+        table,
+        "--output=out",
+        "--methods=width_scaling",
+        cwd=tmp_path,
+    )
+    _is_one_error(done, "got width_scaling")

@@ -14,6 +14,7 @@ from archcomp_tf.oracles import (
     NasBenchMacro,
     Table,
     highest_objective,
+    read_table,
 )
 from archcomp_tf.search_space import SearchSpace
 
@@ -51,6 +52,14 @@ def test_a_table_gives_each_of_its_networks_accuracy_and_size(tmp_path):
         [0.5, (50 + 6560 / 200) / 100]
     )
     assert table.count_params(second) == 1001
+
+
+def test_the_columns_tell_which_table_a_file_holds(tmp_path):
+    path = _table(tmp_path / "table.csv", _rows())
+    assert isinstance(read_table(path), NasBenchMacro)
+    path.write_text("")
+    with pytest.raises(ValueError, match="expected the columns architecture"):
+        read_table(path)
 
 
 def test_every_sample_of_a_tables_space_is_in_the_table(tmp_path):
@@ -152,6 +161,7 @@ def test_a_table_of_any_space_is_read_from_csv(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text(ROWS)
     table = Table.from_csv(path, SMALL)
+    assert read_table(path).space == SMALL
     assert table.evaluate(table.architectures) == pytest.approx([0.5, 0.65])
     assert [table.count_params(a) for a in table.architectures] == [56, 120]
     weight = LogParams(0.1)

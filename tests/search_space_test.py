@@ -372,3 +372,49 @@ def test_a_cross_takes_every_layer_from_one_of_two_members():
                 cross.layers, first.layers, second.layers, strict=True
             )
         )
+
+
+@given(strategies.seeds)
+@settings(deadline=None)
+def test_the_space_that_spans_all_members_is_the_space(seed):
+    space = SearchSpace.uniform(
+        num_slots=2,
+        kinds=("identity", "conv", "separable_conv"),
+        kernel_sizes=(1, 3),
+        filters=(4, 6),
+        strides=(1, 2),
+    )
+    rng = np.random.default_rng(seed)
+    members = [
+        Architecture(layers)
+        for layers in itertools.product(*(slot.layers for slot in space.slots))
+    ]
+    rng.shuffle(members)
+    spanned = SearchSpace.spanning(members)
+    assert spanned.num_members == space.num_members == len(members)
+    assert all(map(spanned.contains, members))
+
+
+def test_a_space_spans_what_it_was_not_shown():
+    some = [
+        Architecture.parse(text)
+        for text in ("conv3x3-8 dense-4", "max_pool2x2/2 dense-8")
+    ]
+    space = SearchSpace.spanning(some, (8, 8, 1), 5)
+    assert space.contains(Architecture.parse("conv2x2-8/2 dense-8"))
+    assert not space.contains(Architecture.parse("conv3x3-4 dense-8"))
+    assert (space.input_shape, space.num_classes) == ((8, 8, 1), 5)
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ((), r"got lengths \[\]"),
+        (("conv3x3-8", "conv3x3-8 conv3x3-8"), r"got lengths \[1, 2\]"),
+        (("identity", "identity"), "at least one kind"),
+        (("conv3x3-8", "dense-8"), "all vectors"),
+    ],
+)
+def test_what_no_space_spans_is_refused(texts, message):
+    with pytest.raises(ValueError, match=message):
+        SearchSpace.spanning([Architecture.parse(text) for text in texts])
