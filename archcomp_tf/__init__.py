@@ -21,6 +21,7 @@ _EXPORTS = {
     "Corpus": "corpus",
     "Dataset": "datasets",
     "Encoding": "encoding",
+    "EvaluationError": "ledger",
     "Labeler": "labeling",
     "Layer": "layer",
     "LogParams": "objective",

@@ -317,7 +317,7 @@ def expected_improvement(
     seed: int,
     count_params: CountParams | None = None,
     num_initial: int | None = None,
-    labels_a_round: int = 4,
+    labels_a_round: int | None = None,
     num_candidates: int = 2048,
     autoencoder: ArchitectureAutoencoder | None = None,
 ) -> SearchResult:
@@ -335,7 +335,8 @@ def expected_improvement(
       seed: of everything random in here.
       count_params: exact parameters of a member.
       num_initial: how many labels are spent on samples before the first round.
-      labels_a_round: how many proposals are labelled between two fits.
+      labels_a_round: how many proposals are labelled between two fits; by
+        default see `Ledger.round_size`.
       num_candidates: how many members are scored in a round.
       autoencoder: an embedding of this space; without one it is trained here.
     """
@@ -382,7 +383,7 @@ def expected_improvement(
         improvement = excess * scipy.stats.norm.cdf(
             unit
         ) + spread * scipy.stats.norm.pdf(unit)
-        wanted = min(labels_a_round, ledger.remaining)
+        wanted = ledger.round_size(labels_a_round)
         best = np.argsort(-improvement, kind="stable")[:wanted]
         ledger.label([candidates[i] for i in best])
     return SearchResult(tuple(ledger.records), objective)

@@ -49,7 +49,7 @@ def search(
     count_params: CountParams | None = None,
     teacher: Architecture | None = None,
     num_initial: int | None = None,
-    labels_a_round: int = 4,
+    labels_a_round: int | None = None,
     num_starts: int = 64,
     num_neighbours: int = 2048,
     immigrants: float = 1 / 8,
@@ -71,7 +71,8 @@ def search(
       teacher: a member to start from, in each round.
       num_initial: how many labels are spent on samples before the first round;
         by default half of them, 16 at most.
-      labels_a_round: how many proposals are labelled between two fits.
+      labels_a_round: how many proposals are labelled between two fits; by
+        default see `Ledger.round_size`.
       num_starts: of the descents of a round; 0 for none.
       num_neighbours: how many changes of the best networks are scored beside
         the descents; 0 for none.
@@ -106,7 +107,7 @@ def search(
     descent = Descent(autoencoder, type(objective))
     predictions, traces = {}, []
     while ledger.remaining:
-        wanted = min(labels_a_round, ledger.remaining)
+        wanted = ledger.round_size(labels_a_round)
         proposals = []
         if ledger.num_ok >= MIN_LABELS:
             fit_ensemble_head(

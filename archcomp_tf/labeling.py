@@ -45,7 +45,7 @@ _IDLE_SECONDS = 0.05  # between two questions of a worker with nothing to do
 _REASON_LENGTH = 300  # TensorFlow names every node that an error passed through
 
 
-class WorkerError(RuntimeError):
+class WorkerError(keras_tuner.errors.FatalError):
     """A worker process ended before its work was done."""
 
 
@@ -276,8 +276,10 @@ class Labeler:
             )
             self._corpus.append(record)
         except Exception as error:
-            self._error = error
-            raise
+            self._error = keras_tuner.errors.FatalError(
+                f"The label of {architecture} could not be recorded: {error}"
+            )
+            raise self._error from error
         finally:
             self._ended.set()
         result = reason if status == FAILED else f"{accuracy:.1%}"

@@ -11,6 +11,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 
+import keras_tuner
 import numpy as np
 
 from archcomp_tf import cost
@@ -118,6 +119,17 @@ class Ledger:
         """How many labels may still be asked for."""
         return self._num_labels - len(self.records)
 
+    def round_size(self, labels_a_round: int | None) -> int:
+        """How many to label in a round, at most as many as remain.
+
+        Args:
+          labels_a_round: the number; None for a sixteenth of the labels so far
+            and at least 2, since a label tells the less that is new, the more
+            there are.
+        """
+        size = labels_a_round or max(2, len(self.records) // 16)
+        return min(size, self.remaining)
+
     @property
     def fingerprints(self) -> set[str]:
         """Of the labelled architectures."""
@@ -140,6 +152,8 @@ class Ledger:
 
         Raises:
           EvaluationError: most labels so far failed.
+          keras_tuner.errors.FatalError: `evaluate` raised it: it cannot go on,
+            whatever it is asked for.
         """
         asked = {a.fingerprint: a for a in architectures}
         new = [a for f, a in asked.items() if f not in self._places]
@@ -179,6 +193,8 @@ class Ledger:
                     f"expected {len(architectures)} accuracies from evaluate; "
                     f"got {len(accuracies)}"
                 )
+        except keras_tuner.errors.FatalError:
+            raise  # no other network would fare better
         # Whatever a stranger's function raises is the reason of a failed label.
         except Exception as error:
             if len(architectures) > 1:

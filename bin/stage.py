@@ -53,7 +53,7 @@ def _main(argv: list[str], method: str) -> int:
     import keras_tuner
     import tensorflow as tf
 
-    from archcomp_tf import labeling, pipeline, report, workdir
+    from archcomp_tf import ledger, pipeline, report, workdir
 
     tf.config.experimental.enable_op_determinism()
     try:
@@ -66,7 +66,7 @@ def _main(argv: list[str], method: str) -> int:
     except (
         ValueError,
         OSError,
-        labeling.WorkerError,
+        ledger.EvaluationError,
         workdir.MissingStageError,
         keras_tuner.errors.FatalError,
     ) as error:

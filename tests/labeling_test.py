@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras_tuner
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -97,6 +98,18 @@ def test_an_error_that_is_not_the_networks_stops_with_its_reason(tmp_path):
     )
     with pytest.raises(Exception, match="Labelling .*conv.* stopped: "):
         labeler(ARCHITECTURES)
+
+
+def test_a_label_that_cannot_be_kept_stops_with_its_reason(
+    tmp_path, monkeypatch
+):
+    def append(corpus, record):
+        del corpus, record
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Corpus, "append", append)
+    with pytest.raises(keras_tuner.errors.FatalError, match="No space left"):
+        _labeler(tmp_path, Corpus())(ARCHITECTURES)
 
 
 def test_two_worker_processes_label_one_corpus_and_more_when_asked(tmp_path):

@@ -2,14 +2,17 @@
 
 import math
 
+import keras_tuner
 import numpy as np
 import pytest
 from embeddings import COUNT, SPACE, accuracy_of, trained
 
+from archcomp_tf.architecture import Architecture
 from archcomp_tf.compression import search
 from archcomp_tf.corpus import FAILED, OK
 from archcomp_tf.ledger import EvaluationError, Ledger, new_samples
 from archcomp_tf.objective import LogParams
+from archcomp_tf.search_space import SearchSpace
 
 SAMPLES = new_samples(SPACE, 12, np.random.default_rng(0), set())
 
@@ -43,6 +46,18 @@ def test_more_labels_than_were_allowed_are_refused():
         _ledger(_all, num_labels=2).label(SAMPLES[:3])
     with pytest.raises(ValueError, match="at least 1 label; got 0"):
         _ledger(_all, num_labels=0)
+
+
+def test_rounds_grow_with_the_labels_and_end_with_them():
+    space = SearchSpace.around(Architecture.parse("conv3x3-64 conv3x3-64"))
+    samples = new_samples(space, 130, np.random.default_rng(0), set())
+    ledger = Ledger(lambda a: [0.5] * len(a), lambda _: 1, 130)
+    assert ledger.round_size(None) == 2
+    assert ledger.round_size(5) == 5
+    ledger.label(samples[:64])
+    assert ledger.round_size(None) == 4
+    ledger.label(samples[64:127])
+    assert ledger.round_size(None) == ledger.round_size(5) == 3
 
 
 @pytest.mark.parametrize(
@@ -95,6 +110,20 @@ def test_an_interrupt_is_not_a_failed_label():
 
     with pytest.raises(KeyboardInterrupt):
         _ledger(evaluate).label(SAMPLES[:2])
+
+
+def test_an_evaluate_that_cannot_go_on_is_not_asked_again():
+    asked = []
+
+    def evaluate(architectures):
+        asked.append(architectures)
+        raise keras_tuner.errors.FatalError("disk full")
+
+    ledger = _ledger(evaluate)
+    with pytest.raises(keras_tuner.errors.FatalError, match="disk full"):
+        ledger.label(SAMPLES[:2])
+    assert asked == [SAMPLES[:2]]
+    assert not ledger.records
 
 
 def test_where_most_fail_one_error_holds_what_was_paid_for():
