@@ -17,6 +17,7 @@ from collections.abc import Callable
 import numpy as np
 import scipy.stats
 
+from archcomp_tf import choices
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
 from archcomp_tf.compression import search
@@ -24,7 +25,6 @@ from archcomp_tf.corpus import OK, Record
 from archcomp_tf.cost import CountParams
 from archcomp_tf.descent import neighbours
 from archcomp_tf.fitting import train_embedding
-from archcomp_tf.layer import KINDS, Layer
 from archcomp_tf.ledger import (
     Evaluate,
     Ledger,
@@ -35,9 +35,6 @@ from archcomp_tf.ledger import (
 )
 from archcomp_tf.objective import Objective
 from archcomp_tf.search_space import SearchSpace
-
-# What an optimiser chooses with: (name, number of choices, in order) -> index.
-Suggest = Callable[[str, int, bool], int]
 
 # An optimiser that repeats itself so often in a row has nothing new to say.
 _MAX_REPEATS = 100
@@ -180,21 +177,14 @@ def optuna_tpe(
     """
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        direction="maximize",
-        sampler=optuna.samplers.TPESampler(
-            seed=seed, n_startup_trials=num_initial
-        ),
-    )
-    ledger = _ledger(space, evaluate, count_params, num_labels)
     return _run_study(
-        study,
+        optuna.samplers.TPESampler(seed=seed, n_startup_trials=num_initial),
+        ["maximize"],
+        lambda record: [_score(objective, record)],
         space,
-        ledger,
+        _ledger(space, evaluate, count_params, num_labels),
         objective,
         initial_samples(space, min(num_initial, num_labels), seed),
-        lambda record: [_score(objective, record)],
     )
 
 
@@ -224,21 +214,14 @@ def optuna_nsga2(
     """
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        directions=["maximize", "minimize"],
-        sampler=optuna.samplers.NSGAIISampler(
-            seed=seed, population_size=num_initial
-        ),
-    )
-    ledger = _ledger(space, evaluate, count_params, num_labels)
     return _run_study(
-        study,
+        optuna.samplers.NSGAIISampler(seed=seed, population_size=num_initial),
+        ["maximize", "minimize"],
+        lambda record: [record.accuracy, math.log10(record.num_params)],
         space,
-        ledger,
+        _ledger(space, evaluate, count_params, num_labels),
         objective,
         initial_samples(space, min(num_initial, num_labels), seed),
-        lambda record: [record.accuracy, math.log10(record.num_params)],
     )
 
 
@@ -265,20 +248,20 @@ def keras_tuner_bayesian(
     """
     import keras_tuner
 
-    choices = keras_tuner.HyperParameters()
+    hyperparameters = keras_tuner.HyperParameters()
 
     def declare(name: str, num: int, ordered: bool) -> int:
         if ordered:
-            return choices.Int(name, 0, num - 1)
-        return choices.Choice(name, list(range(num)), ordered=False)
+            return hyperparameters.Int(name, 0, num - 1)
+        return hyperparameters.Choice(name, list(range(num)), ordered=False)
 
-    _declare_all(space, declare)
+    choices.declare(space, declare)
     oracle = keras_tuner.oracles.BayesianOptimizationOracle(
         objective=keras_tuner.Objective("score", "max"),
         max_trials=_MAX_REPEATS * num_labels,
         num_initial_points=num_initial,
         seed=seed,
-        hyperparameters=choices,
+        hyperparameters=hyperparameters,
     )
     ledger = _ledger(space, evaluate, count_params, num_labels)
     first = initial_samples(space, min(num_initial, num_labels), seed)
@@ -291,8 +274,8 @@ def keras_tuner_bayesian(
                 break
             values = trial.hyperparameters.values
             if first:
-                values |= _indices(space, first.pop(0))
-            architecture = _choose(
+                values |= choices.indices(space, first.pop(0))
+            architecture = choices.choose(
                 space, lambda name, *_, values=values: values[name]
             )
             before = ledger.remaining
@@ -475,63 +458,22 @@ def _score(objective: Objective, record: Record) -> float:
     return objective(record.accuracy, record.num_params)
 
 
-def _choose(space: SearchSpace, suggest: Suggest) -> Architecture:
-    """The member that an optimiser's choices make, slot by slot."""
-    layers = []
-    for index, slot in enumerate(space.slots):
-        kinds = slot.all_kinds
-        kind = kinds[suggest(f"{index}_kind", len(kinds), False)]
-        layers.append(
-            Layer(
-                kind,
-                **{
-                    field: slot.choices(field)[
-                        suggest(
-                            f"{index}_{field}", len(slot.choices(field)), True
-                        )
-                    ]
-                    for field in KINDS[kind].fields
-                },
-            )
-        )
-    return Architecture(tuple(layers))
-
-
-def _declare_all(space: SearchSpace, suggest: Suggest) -> None:
-    """Asks for every choice of every slot, used together or not."""
-    for index, slot in enumerate(space.slots):
-        suggest(f"{index}_kind", len(slot.all_kinds), False)
-        fields = {f: None for kind in slot.kinds for f in KINDS[kind].fields}
-        for field in fields:
-            suggest(f"{index}_{field}", len(slot.choices(field)), True)
-
-
-def _indices(space: SearchSpace, architecture: Architecture) -> dict[str, int]:
-    """The inverse of `_choose`: name of a choice -> its index."""
-    indices = {}
-    pairs = zip(space.slots, architecture.layers, strict=True)
-    for index, (slot, layer) in enumerate(pairs):
-        indices[f"{index}_kind"] = slot.all_kinds.index(layer.kind)
-        for field in KINDS[layer.kind].fields:
-            indices[f"{index}_{field}"] = slot.choices(field).index(
-                getattr(layer, field)
-            )
-    return indices
-
-
 def _run_study(
-    study,
+    sampler,
+    directions: list[str],
+    values: Callable[[Record], list[float]],
     space: SearchSpace,
     ledger: Ledger,
     objective: Objective,
     first: list[Architecture],
-    values: Callable[[Record], list[float]],
 ) -> SearchResult:
-    """Runs an Optuna study that begins with some members."""
+    """Runs an Optuna study of `values` that begins with some members."""
     import optuna
 
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(directions=directions, sampler=sampler)
     for architecture in first:
-        study.enqueue_trial(_indices(space, architecture))
+        study.enqueue_trial(choices.indices(space, architecture))
     repeats = 0
     while ledger.remaining and repeats < _MAX_REPEATS:
         trial = study.ask()
@@ -542,7 +484,7 @@ def _run_study(
             return trial.suggest_categorical(name, list(range(num)))
 
         before = ledger.remaining
-        (record,) = ledger.label([_choose(space, suggest)])
+        (record,) = ledger.label([choices.choose(space, suggest)])
         repeats = 0 if ledger.remaining < before else repeats + 1
         if record.status == OK:
             study.tell(trial, values(record))

@@ -20,6 +20,7 @@ ROOMS = (
     "architecture",
     "teachers",
     "search_space",
+    "choices",
     "encoding",
     "cost",
     "builder",
@@ -49,7 +50,7 @@ ROOMS = (
 )
 # These need the standard library alone, and these NumPy at most.
 PLAIN_ROOMS = ("layer", "architecture", "teachers", "cost")
-NUMPY_ROOMS = ("search_space", "encoding")
+NUMPY_ROOMS = ("search_space", "choices", "encoding")
 # Any Keras backend will do above `autoencoder`; digits is a TFDS builder.
 ANY_BACKEND_ROOMS = [
     room for room in ROOMS[: ROOMS.index("autoencoder")] if room != "digits"
