@@ -60,8 +60,8 @@ def default_config() -> ml_collections.ConfigDict:
     # students are distilled from the teacher where `distil` is set.
     config.labels = ml_collections.ConfigDict()
     config.labels.num_labels = 48
-    config.labels.num_initial = 24
-    config.labels.labels_a_round = 8
+    config.labels.num_initial = 16
+    config.labels.labels_a_round = 4  # the workers share a round
     config.labels.num_workers = 1
     config.labels.distil = True
     config.labels.recipe = recipe_config()

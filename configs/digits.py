@@ -19,8 +19,6 @@ def get_config():
         config.objective = objective_config("Budget", max_params=10_000)
         config.labels.recipe = recipe_config(epochs=10)
         config.labels.num_labels = 36
-        config.labels.num_initial = 18
-        config.labels.labels_a_round = 9
         config.labels.num_workers = 2
         config.student.recipe = recipe_config(epochs=30)
         config.student.num_tuning_trials = 3
