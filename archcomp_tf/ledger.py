@@ -123,11 +123,10 @@ class Ledger:
         """How many to label in a round, at most as many as remain.
 
         Args:
-          labels_a_round: the number; None for a sixteenth of the labels so far
-            and at least 2, since a label tells the less that is new, the more
-            there are.
+          labels_a_round: the number; None for a sixteenth of the labels so
+            far, 2 to 4: the first labels teach most.
         """
-        size = labels_a_round or max(2, len(self.records) // 16)
+        size = labels_a_round or min(max(2, len(self.records) // 16), 4)
         return min(size, self.remaining)
 
     @property

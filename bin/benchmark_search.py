@@ -29,7 +29,8 @@ _SINGLE = flags.DEFINE_bool(
     "With a table: labels are one training of each network, not the mean.",
 )
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the results.")
-_SEEDS = flags.DEFINE_integer("seeds", 20, "Run the seeds 0 to this.", 1)
+_SEEDS = flags.DEFINE_integer("seeds", 20, "How many seeds to run.", 1)
+_FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "The first of them.", 0)
 _LABELS = flags.DEFINE_integer("num_labels", 200, "Labels of a run.", 16)
 _WEIGHTS = flags.DEFINE_list(
     "weights", ["0.05"], "Of log10 parameters in the objective, LogParams."
@@ -78,7 +79,8 @@ def main(argv: list[str]) -> int:
         problem = _problem()
         methods = _methods(problem)
         output.mkdir(parents=True, exist_ok=True)
-        for seed in range(_SEEDS.value):
+        first = _FIRST_SEED.value
+        for seed in range(first, first + _SEEDS.value):
             embeddings = {}
             for weight in map(float, _WEIGHTS.value):
                 for method in methods:

@@ -54,9 +54,11 @@ def test_rounds_grow_with_the_labels_and_end_with_them():
     ledger = Ledger(lambda a: [0.5] * len(a), lambda _: 1, 130)
     assert ledger.round_size(None) == 2
     assert ledger.round_size(5) == 5
-    ledger.label(samples[:64])
+    ledger.label(samples[:48])
+    assert ledger.round_size(None) == 3
+    ledger.label(samples[48:120])
     assert ledger.round_size(None) == 4
-    ledger.label(samples[64:127])
+    ledger.label(samples[120:127])
     assert ledger.round_size(None) == ledger.round_size(5) == 3
 
 
