@@ -47,6 +47,7 @@ setuptools.setup(
         "dev": [
             "build>=1.2",
             "hypothesis>=6.100",
+            "jax>=0.6",  # a second backend to train on
             "pytest>=8.0",
             "pytest-xdist>=3.5",
             "ruff>=0.12",

@@ -63,6 +63,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.labels.num_initial = 16
     config.labels.labels_a_round = 4  # the workers share a round
     config.labels.num_workers = 1
+    config.labels.max_seconds = 3600.0  # a longer training has failed
     config.labels.distil = True
     config.labels.recipe = recipe_config()
 

@@ -1,19 +1,21 @@
 """The record file: every labelled architecture, one JSON object a line.
 
-The file is append-only.  A record is written and flushed whole before the next
-training starts, so that a killed run loses at most the network it was
-training; a last line that was cut off is dropped when the file is read again.
+The file is append-only and has one writer.  A record is written and flushed
+whole before the next training starts, so that a killed run loses at most the
+network it was training; a last line that was cut off is dropped.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
 import logging
 import math
 import os
 import pathlib
 from collections.abc import Iterator
+from typing import IO
 
 from archcomp_tf.architecture import Architecture
 
@@ -24,7 +26,7 @@ FAILED = "failed"
 
 
 class CorpusError(ValueError):
-    """A record file that cannot be read."""
+    """A record file that cannot be read or written."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +110,7 @@ class Corpus:
     def __init__(self, path: str | os.PathLike | None = None):
         self._path = None if path is None else pathlib.Path(path)
         self._records: dict[tuple[str, int, str], Record] = {}
+        self._file: IO[bytes] | None = None
         if self._path is not None and self._path.exists():
             self._read()
 
@@ -121,29 +124,63 @@ class Corpus:
         """The record with this `Record.key`, if there is one."""
         return self._records.get(key)
 
+    def open(self) -> None:
+        """Makes sure that records can be appended; `append` does it too.
+
+        Raises:
+          CorpusError: another process appends to the file.
+          OSError: the file cannot be written to.
+        """
+        if self._path is None or self._file is not None:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(self._path, "a+b", buffering=0)  # noqa: SIM115, kept open
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.close()
+            raise CorpusError(
+                f"{self._path}: another process is labelling into this file."
+            ) from error
+        self._file = file
+        # What the last writer added since the file was read, or left cut off.
+        self._records.clear()
+        file.truncate(self._read())
+
+    def close(self) -> None:
+        """Lets another process append."""
+        if self._file is not None:
+            self._file.close()
+        self._file = None
+
     def append(self, record: Record) -> None:
         """Adds a record and, before it returns, puts it on the disk.
 
         Raises:
           ValueError: there is a record with the same key already.
+          CorpusError: another process appends to the file.
+          OSError: it could not be written; the file is as it was.
         """
+        self.open()
         if record.key in self._records:
             raise ValueError(f"There is a record of {record.key} already.")
-        if self._path is not None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with open(self._path, "a", encoding="utf-8") as file:
-                file.write(record.to_json() + "\n")
-                file.flush()
-                os.fsync(file.fileno())
+        if self._file is not None:
+            size = os.fstat(self._file.fileno()).st_size
+            rest = (record.to_json() + "\n").encode()
+            try:
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+                os.fsync(self._file.fileno())
+            except OSError:
+                self._file.truncate(size)
+                raise
         self._records[record.key] = record
 
-    def _read(self) -> None:
-        text = self._path.read_bytes()
-        whole, newline, rest = text.rpartition(b"\n")
+    def _read(self) -> int:
+        """Reads the whole lines of the file; how many bytes they are."""
+        whole, newline, rest = self._path.read_bytes().rpartition(b"\n")
         if rest:
-            _LOGGER.warning("%s: dropped a last line cut off.", self._path)
-            with open(self._path, "r+b") as file:
-                file.truncate(len(whole) + len(newline))
+            _LOGGER.warning("%s: left out a last line cut off.", self._path)
         for number, line in enumerate(whole.splitlines(), 1):
             try:
                 record = Record.from_json(line.decode())
@@ -153,3 +190,4 @@ class Corpus:
                     f"{line[:80]!r} ({error})."
                 ) from error
             self._records[record.key] = record
+        return len(whole) + len(newline)

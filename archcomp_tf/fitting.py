@@ -20,8 +20,8 @@ from archcomp_tf.autoencoder import ArchitectureAutoencoder
 from archcomp_tf.corpus import OK, Record
 from archcomp_tf.cost import CountParams
 from archcomp_tf.heads import INTERVAL_80, CostHead, EnsembleHead
+from archcomp_tf.progress import Progress
 from archcomp_tf.search_space import SearchSpace
-from archcomp_tf.training import EpochProgress
 
 MODES = ("pretrained", "joint")
 # Below this the members of an ensemble have nothing to learn from.
@@ -187,7 +187,7 @@ def fit_autoencoder(
         batch_size=_BATCH_SIZE,
         epochs=epochs,
         callbacks=[
-            EpochProgress("embedding epoch", epochs, _SHOWN_LOSSES),
+            _EpochProgress("embedding epoch", epochs, _SHOWN_LOSSES),
             *callbacks,
         ],
         verbose=0,
@@ -401,3 +401,25 @@ def _adam(learning_rate: float, epochs: int, num: int):
     return keras.optimizers.Adam(
         keras.optimizers.schedules.CosineDecay(learning_rate, steps)
     )
+
+
+class _EpochProgress(keras.callbacks.Callback):
+    """Reports epochs as `Progress`.
+
+    Args:
+      stage: what is being trained.
+      epochs: how many there are.
+      names: key of Keras' logs -> what it is called in the line.
+    """
+
+    def __init__(self, stage: str, epochs: int, names: dict[str, str]):
+        super().__init__()
+        self._progress = Progress(stage, epochs)
+        self._names = names
+
+    def on_epoch_end(self, epoch, logs=None):
+        del epoch
+        values = (
+            f"{name} {logs[key]:.4f}" for key, name in self._names.items()
+        )
+        self._progress.advance(", ".join(values))

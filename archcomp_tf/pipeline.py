@@ -51,6 +51,7 @@ from archcomp_tf.report import (
 from archcomp_tf.search_space import SearchSpace
 from archcomp_tf.training import (
     Recipe,
+    TrainingResult,
     accuracy,
     build_and_train,
     teacher_logits,
@@ -185,10 +186,12 @@ class Pipeline:
         return self.result()
 
     def close(self) -> None:
-        """Ends the labelling processes, if there are any."""
+        """Ends the labelling processes and lets go of the corpus."""
         if "_labeler" in self.__dict__:
             self._labeler.close()
             del self._labeler
+        if "_corpus" in self.__dict__:
+            self._corpus.close()
 
     def result(self) -> CompressionResult:
         """What a finished run gave.
@@ -266,7 +269,11 @@ class Pipeline:
                 seed=self._seed,
                 epochs=epochs,
                 mode=mode,
-                callbacks=[self._tensorboard("autoencoder")],
+                callbacks=[
+                    keras.callbacks.TensorBoard(
+                        self._path("tensorboard/autoencoder"), write_graph=False
+                    )
+                ],
             )
             with self._workdir.replacing("autoencoder/model.keras") as path:
                 autoencoder.save(path)
@@ -455,12 +462,10 @@ class Pipeline:
             Recipe(**self._config.labels.recipe),
             self._seed,
             self._teacher_logits,
+            self._config.labels.max_seconds,
         )
         return Labeler(
-            task,
-            self._corpus,
-            directory=self._path("corpus"),
-            num_workers=self._config.labels.num_workers,
+            task, self._corpus, num_workers=self._config.labels.num_workers
         )
 
     def _count_params(self, architecture: Architecture) -> int:
@@ -486,14 +491,14 @@ class Pipeline:
             )
         if settings.model:
             return keras.models.load_model(settings.model)
-        model, _ = build_and_train(
+        model, result = build_and_train(
             Architecture.parse(settings.architecture),
             self._dataset,
             Recipe(**settings.recipe),
             seed=self._seed,
-            callbacks=[self._tensorboard("teacher")],
             stage="teacher epoch",
         )
+        self._write_losses("teacher", result)
         return model
 
     def _finalist(self, result: SearchResult) -> Record:
@@ -525,20 +530,20 @@ class Pipeline:
         Of several trainings the best on validation data stays.
         """
         num_restarts = self._config.student.num_restarts
+        trained = []
+        for restart in range(num_restarts):
+            model, result = build_and_train(
+                architecture,
+                self._dataset,
+                recipe,
+                seed=self._seed + _SEEDS_APART * restart,
+                teacher_logits=self._teacher_logits,
+                stage=f"{name} {restart + 1}/{num_restarts}, epoch",
+            )
+            self._write_losses(f"{name}_{restart}", result)
+            trained.append((model, result))
         model, result = max(
-            (
-                build_and_train(
-                    architecture,
-                    self._dataset,
-                    recipe,
-                    seed=self._seed + _SEEDS_APART * restart,
-                    teacher_logits=self._teacher_logits,
-                    callbacks=[self._tensorboard(f"{name}_{restart}")],
-                    stage=f"{name} {restart + 1}/{num_restarts}, epoch",
-                )
-                for restart in range(num_restarts)
-            ),
-            key=lambda trained: trained[1].validation_accuracy,
+            trained, key=lambda pair: pair[1].validation_accuracy
         )
         record = self._described(architecture)
         folder = _folder(record)
@@ -561,6 +566,11 @@ class Pipeline:
         with self._workdir.replacing("search/embedding") as path:
             export_embedding(autoencoder, path, type(self._objective))
 
+    def _write_losses(self, name: str, result: TrainingResult) -> None:
+        write_scalars(
+            self._path(f"tensorboard/{name}"), {"epoch_loss": result.losses}
+        )
+
     def _write_search_scalars(self, result: SearchResult) -> None:
         labelled = [r for r in result.history if r.status == OK]
         write_scalars(
@@ -578,11 +588,6 @@ class Pipeline:
                 self._path(f"tensorboard/descent_{index}"),
                 {"descent/objective": trace},
             )
-
-    def _tensorboard(self, name: str) -> keras.callbacks.Callback:
-        return keras.callbacks.TensorBoard(
-            self._path(f"tensorboard/{name}"), write_graph=False
-        )
 
     def _path(self, name: str) -> str:
         return os.fspath(self._workdir.path / name)

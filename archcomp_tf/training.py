@@ -1,8 +1,13 @@
 """Trains one network on one data set, plain or distilled from a teacher.
 
-Distillation is Hinton et al., arXiv 1503.02531, by Keras' own `Distiller`.
-The teacher's logits are computed once for a data set and travel as a second
-input, so that a student's step costs what the student costs.
+A training is one compiled function that is called once an epoch: all weights
+are one vector, so that a step's gradient and update are a handful of
+operations, and nothing returns to Python between two steps.  For a small
+network `fit` costs several times as much, most of it in tracing.
+
+Distillation is Hinton et al., arXiv 1503.02531.  The teacher's logits are
+computed once for a data set, so that a student's step costs what the student
+costs.
 
 What "accuracy" means in this package: the share of a split's images whose
 largest logit is the labelled class, in [0, 1].
@@ -11,14 +16,17 @@ largest logit is the labelled class, in [0, 1].
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from archcomp_tf.architecture import Architecture
+from archcomp_tf.backend import compiled, compiled_inference, value_and_grad
 from archcomp_tf.builder import build
 from archcomp_tf.datasets import Dataset, Split
 from archcomp_tf.progress import Progress
@@ -64,6 +72,10 @@ class DivergedError(RuntimeError):
     """The loss of a training stopped being a finite number."""
 
 
+class TimeLimitError(RuntimeError):
+    """A training took longer than it was allowed to."""
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainingResult:
     """What came out of a training.
@@ -71,22 +83,25 @@ class TrainingResult:
     Attributes:
       validation_accuracy: in [0, 1], after the last epoch.
       seconds: wall time of the training.
+      losses: mean over the steps of each epoch.
     """
 
     validation_accuracy: float
     seconds: float
+    losses: tuple[float, ...] = ()
 
 
 def logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """The model's logits `[N, num_classes]` for images `[N, ...]`."""
     # Not `predict`, which traces a function anew for every model: a network
     # that is evaluated once costs more in tracing than in arithmetic.
+    infer = compiled_inference(model)
     return np.concatenate(
         [
-            keras.ops.convert_to_numpy(
-                model(images[start : start + _PREDICT_BATCH], training=False)
+            ops.convert_to_numpy(
+                ops.cast(infer(images[i : i + _PREDICT_BATCH]), "float32")
             )
-            for start in range(0, len(images), _PREDICT_BATCH)
+            for i in range(0, len(images), _PREDICT_BATCH)
         ]
     )
 
@@ -116,102 +131,205 @@ def train(
     *,
     seed: int,
     teacher_logits: np.ndarray | None = None,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
     stage: str | None = None,
+    max_seconds: float = math.inf,
 ) -> TrainingResult:
     """Trains `model` in place.
 
     Args:
-      model: images `[N, height, width, channels]` -> logits, freshly built.
+      model: images `[N, height, width, channels]` -> logits; it need not be
+        compiled.
       dataset: trained on its train split, judged on its validation split.
       recipe: how to train.
       seed: of the order of the images.
       teacher_logits: `[len(dataset.train), num_classes]`; with them the
         network is distilled, without it is trained on the labels alone.
-      callbacks: Keras callbacks of the caller's.
       stage: name under which epochs are logged; None logs nothing.
+      max_seconds: how long it may take; looked at between epochs.
 
     Returns:
-      The accuracy on the validation split, and the time.
+      The accuracy on the validation split, the time, and the losses.
 
     Raises:
+      ValueError: the arrays do not belong together.
       DivergedError: the loss became infinite or not a number.
+      TimeLimitError: it took longer than `max_seconds`.
     """
     start = time.monotonic()
     keras.utils.set_random_seed(seed)
-    images, labels = dataset.train.images, dataset.train.labels
-    if teacher_logits is None:
-        trainee, inputs = model, images
-    else:
-        trainee = _distiller(model, recipe, teacher_logits.shape[-1])
-        inputs = {"image": images, "teacher_logits": teacher_logits}
-    num_steps = recipe.epochs * -(-len(labels) // recipe.batch_size)
-    optimizer = _optimizer(recipe, num_steps)
-    # Built here and not in the first step, which would be traced twice.
-    optimizer.build(trainee.trainable_variables)
-    trainee.compile(
-        optimizer,
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-    )
-    callbacks = [keras.callbacks.TerminateOnNaN(), *callbacks]
-    if stage:
-        callbacks.append(EpochProgress(stage, recipe.epochs, {"loss": "loss"}))
-    history = trainee.fit(
-        inputs,
-        labels,
-        batch_size=recipe.batch_size,
-        epochs=recipe.epochs,
-        callbacks=callbacks,
-        verbose=0,
-    ).history
-    loss = history.get("loss", [float("nan")])[-1]
-    if not np.isfinite(loss):
-        raise DivergedError(
-            f"The loss of {model.name} became {loss} in epoch "
-            f"{len(history.get('loss', ()))} of {recipe.epochs}."
+    arrays = _training_arrays(dataset.train, teacher_logits)
+    order = _order(len(dataset.train), recipe, seed)
+    rates = _learning_rates(recipe, order.shape[0] * order.shape[1])
+    train_epoch = _epoch_function(model, recipe)
+    state = _initial_state(model)
+    progress = Progress(stage, recipe.epochs) if stage else None
+    losses = []
+    for epoch, (batches, epoch_rates) in enumerate(
+        zip(order, rates.reshape(order.shape[:2]), strict=True)
+    ):
+        state, loss = train_epoch(
+            state,
+            arrays,
+            ops.convert_to_tensor(batches),
+            ops.convert_to_tensor(epoch_rates),
         )
+        losses.append(float(loss))
+        if not math.isfinite(losses[-1]):
+            raise DivergedError(
+                f"The loss of {model.name} became {losses[-1]} in epoch "
+                f"{epoch + 1} of {recipe.epochs}."
+            )
+        if progress:
+            progress.advance(f"loss {losses[-1]:.4f}")
+        seconds = time.monotonic() - start
+        if seconds > max_seconds:
+            raise TimeLimitError(
+                f"The training of {model.name} took more than {max_seconds:g} "
+                f"s: {seconds:.0f} s for {epoch + 1} of {recipe.epochs} epochs."
+            )
+    _assign(model, state)
     return TrainingResult(
-        accuracy(model, dataset.validation), time.monotonic() - start
+        accuracy(model, dataset.validation),
+        time.monotonic() - start,
+        tuple(losses),
     )
 
 
-def _optimizer(recipe: Recipe, num_steps: int) -> keras.optimizers.Optimizer:
-    warmup_steps = num_steps // 10
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=recipe.learning_rate / max(1, warmup_steps),
-        decay_steps=max(1, num_steps - warmup_steps),
-        warmup_target=recipe.learning_rate,
-        warmup_steps=warmup_steps,
-    )
-    return keras.optimizers.SGD(
-        schedule,
-        momentum=_MOMENTUM,
-        nesterov=True,
-        weight_decay=recipe.weight_decay,
+def _training_arrays(split: Split, teacher_logits: np.ndarray | None) -> tuple:
+    """Images, labels and teacher's logits on the device."""
+    lengths = {"images": len(split.images), "labels": len(split.labels)}
+    if teacher_logits is not None:
+        lengths["teacher's logits"] = len(teacher_logits)
+    if len(set(lengths.values())) > 1:
+        counts = ", ".join(f"{n} {name}" for name, n in lengths.items())
+        raise ValueError(f"Expected as many labels as images; got {counts}.")
+    return (
+        ops.convert_to_tensor(split.images, "float32"),
+        ops.convert_to_tensor(split.labels, "int32"),
+        None
+        if teacher_logits is None
+        else ops.convert_to_tensor(teacher_logits, "float32"),
     )
 
 
-def _distiller(
-    model: keras.Model, recipe: Recipe, num_classes: int
-) -> keras.distillation.Distiller:
-    """A Distiller whose teacher reads its logits off the second input."""
-    inputs = {
-        "image": keras.Input(model.input_shape[1:], name="image"),
-        "teacher_logits": keras.Input((num_classes,), name="teacher_logits"),
-    }
-    teacher = keras.Model(inputs, _Select("teacher_logits")(inputs))
-    student = keras.Model(inputs, model(_Select("image")(inputs)))
-    return keras.distillation.Distiller(
-        teacher=teacher,
-        student=student,
-        # The default, the string "kl_divergence", becomes a function that
-        # Keras (3.12 to 3.15) then applies to the logits, not to their
-        # softmax: students learn next to nothing.  An instance is right.
-        distillation_losses=keras.distillation.LogitsDistillation(
-            temperature=recipe.temperature, loss=keras.losses.KLDivergence()
-        ),
-        student_loss_weight=recipe.label_weight,
+def _order(num_images: int, recipe: Recipe, seed: int) -> np.ndarray:
+    """Which images each step sees: `[epochs, steps, batch]`.
+
+    One permutation after another, cut into whole batches: of a batch that an
+    epoch leaves over, the next epoch makes the rest.
+    """
+    batch = min(recipe.batch_size, num_images)
+    steps = max(1, round(num_images / batch))
+    num_seen = recipe.epochs * steps * batch
+    rng = np.random.default_rng(seed)
+    permutations = [
+        rng.permutation(num_images) for _ in range(-(-num_seen // num_images))
+    ]
+    seen = np.concatenate(permutations)[:num_seen].astype(np.int32)
+    return seen.reshape(recipe.epochs, steps, batch)
+
+
+def _learning_rates(recipe: Recipe, num_steps: int) -> np.ndarray:
+    """The learning rate of every step: a linear warm-up, then a half cosine."""
+    num_warmup = num_steps // 10
+    warmup = np.arange(1, num_warmup + 1) / max(1, num_warmup)
+    phase = np.arange(num_steps - num_warmup) / max(1, num_steps - num_warmup)
+    decay = (1 + np.cos(np.pi * phase)) / 2
+    rates = recipe.learning_rate * np.concatenate([warmup, decay])
+    return rates.astype(np.float32)
+
+
+def _initial_state(model: keras.Model) -> tuple:
+    """(all weights as one vector, their velocity, what is not trained)."""
+    weights = np.concatenate(
+        [ops.convert_to_numpy(v).ravel() for v in model.trainable_variables]
     )
+    return (
+        ops.convert_to_tensor(weights),
+        ops.convert_to_tensor(np.zeros_like(weights)),
+        [
+            ops.convert_to_tensor(ops.convert_to_numpy(v))
+            for v in model.non_trainable_variables
+        ],
+    )
+
+
+def _assign(model: keras.Model, state: tuple) -> None:
+    weights, _, others = state
+    variables = model.trainable_variables
+    for variable, value in zip(
+        variables, _split(weights, variables), strict=True
+    ):
+        variable.assign(value)
+    for variable, value in zip(
+        model.non_trainable_variables, others, strict=True
+    ):
+        variable.assign(value)
+
+
+def _split(weights, variables) -> list:
+    """One vector -> a tensor for each variable."""
+    ends = np.cumsum([math.prod(variable.shape) for variable in variables])
+    return [
+        ops.reshape(part, variable.shape)
+        for part, variable in zip(
+            ops.split(weights, ends[:-1].tolist()), variables, strict=True
+        )
+    ]
+
+
+def _epoch_function(model: keras.Model, recipe: Recipe) -> Callable:
+    """(state, arrays, batches, rates) -> (state, mean loss), compiled."""
+    variables = model.trainable_variables
+
+    def loss_of(weights, others, images, labels, teacher):
+        outputs, others = model.stateless_call(
+            _split(weights, variables), others, images, training=True
+        )
+        outputs = ops.cast(outputs, "float32")
+        return _loss(recipe, outputs, labels, teacher), others
+
+    gradient_of = value_and_grad(loss_of)
+
+    def train_epoch(state, arrays, batches, rates):
+        def step(index, carry):
+            (weights, velocity, others), total = carry
+            batch = [
+                None if array is None else ops.take(array, batches[index], 0)
+                for array in arrays
+            ]
+            (loss, others), gradient = gradient_of(weights, others, *batch)
+            change = rates[index] * gradient
+            velocity = _MOMENTUM * velocity - change
+            weights *= 1 - rates[index] * recipe.weight_decay
+            weights += _MOMENTUM * velocity - change  # Nesterov's
+            return (weights, velocity, others), total + loss
+
+        num_steps = batches.shape[0]
+        state, total = ops.fori_loop(0, num_steps, step, (state, 0.0))
+        return state, total / num_steps
+
+    return compiled(train_epoch)
+
+
+def _loss(recipe: Recipe, outputs, labels, teacher):
+    """Mean cross-entropy with the labels, and with the teacher's softmax."""
+    loss = ops.mean(
+        ops.sparse_categorical_crossentropy(labels, outputs, from_logits=True)
+    )
+    if teacher is None:
+        return loss
+    distillation = ops.mean(
+        ops.categorical_crossentropy(
+            ops.softmax(teacher / recipe.temperature),
+            outputs / recipe.temperature,
+            from_logits=True,
+        )
+    )
+    weight = recipe.label_weight
+    # The square keeps its gradient in proportion to that of the labels' loss.
+    soft = recipe.temperature**2 * distillation
+    return weight * loss + (1 - weight) * soft
 
 
 def build_and_train(
@@ -237,40 +355,3 @@ def build_and_train(
     keras.utils.set_random_seed(seed)
     model = build(architecture, dataset.input_shape, dataset.num_classes)
     return model, train(model, dataset, recipe, seed=seed, **kwargs)
-
-
-class _Select(keras.layers.Layer):
-    """Passes one of several named inputs on.
-
-    Every input of a functional model must lead to its output; this way those
-    that are not used do.
-    """
-
-    def __init__(self, key: str):
-        super().__init__()
-        self._key = key
-
-    def call(self, inputs):
-        return inputs[self._key]
-
-
-class EpochProgress(keras.callbacks.Callback):
-    """Reports epochs as `Progress`.
-
-    Args:
-      stage: what is being trained.
-      epochs: how many there are.
-      names: key of Keras' logs -> what it is called in the line.
-    """
-
-    def __init__(self, stage: str, epochs: int, names: dict[str, str]):
-        super().__init__()
-        self._progress = Progress(stage, epochs)
-        self._names = names
-
-    def on_epoch_end(self, epoch, logs=None):
-        del epoch
-        values = (
-            f"{name} {logs[key]:.4f}" for key, name in self._names.items()
-        )
-        self._progress.advance(", ".join(values))

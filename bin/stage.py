@@ -51,6 +51,12 @@ def _main(argv: list[str], method: str) -> int:
     # Loaded late: TensorFlow takes seconds that --help need not wait for.
     import keras
     import keras_tuner
+
+    from archcomp_tf import labeling
+
+    if labeling.is_worker():
+        labeling.work()
+        return 0
     import tensorflow as tf
 
     from archcomp_tf import ledger, pipeline, report, workdir

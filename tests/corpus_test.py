@@ -301,3 +301,56 @@ def test_a_record_written_before_there_were_columns_is_read():
     config = json.loads(_record(4).to_json())
     del config["measured"]
     assert Record.from_json(json.dumps(config)) == _record(4)
+
+
+def test_a_second_writer_is_refused_and_a_reader_is_not(tmp_path):
+    path = tmp_path / "records.jsonl"
+    first, second = Corpus(path), Corpus(path)
+    first.append(_record(1))
+    with pytest.raises(CorpusError, match="another process is labelling"):
+        second.append(_record(2))
+    assert list(Corpus(path)) == [_record(1)]
+    first.close()
+    # It sees what the first one wrote after it was opened.
+    second.append(_record(2))
+    assert list(second) == list(Corpus(path)) == [_record(1), _record(2)]
+
+
+# Appends until the disk, a limit on the file's size, is full.
+_FILL = """
+import resource, signal, sys
+from archcomp_tf.architecture import Architecture
+from archcomp_tf.corpus import Corpus, Record
+from archcomp_tf.layer import Layer
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+corpus = Corpus(sys.argv[1])
+for filters in range(1, 100):
+    layers = (Layer("conv", filters),)
+    try:
+        corpus.append(Record(Architecture(layers), 0.5, filters))
+    except OSError as error:
+        assert len(corpus) == filters - 1
+        sys.exit(f"{filters - 1} records, then: {error}")
+"""
+
+
+def test_a_full_disk_is_an_error_and_leaves_whole_lines(tmp_path):
+    path = tmp_path / "records.jsonl"
+    done = subprocess.run(
+        [sys.executable, "-c", _FILL, str(path)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    corpus = Corpus(path)
+    assert len(corpus) > 3
+    assert done.stderr.startswith(f"{len(corpus)} records, then: [Errno 27]")
+    assert path.read_bytes().endswith(b"\n")
+    assert path.stat().st_size < 2000
+
+
+def test_a_file_that_cannot_be_written_is_an_error_before_any_training():
+    with pytest.raises(OSError, match="/proc/records.jsonl"):
+        Corpus("/proc/records.jsonl").open()

@@ -27,6 +27,7 @@ ROOMS = (
     "importer",
     "digits",
     "datasets",
+    "backend",
     "training",
     "corpus",
     "labeling",

@@ -1,13 +1,24 @@
 """Tests of labelling: what is recorded, once, in whatever order."""
 
 import dataclasses
+import math
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
 
+import keras
 import keras_tuner
 import numpy as np
 import pytest
 import tensorflow as tf
 import tiny
 
+from archcomp_tf import labeling
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.corpus import FAILED, OK, Corpus
 from archcomp_tf.cost import num_params
@@ -21,14 +32,14 @@ ARCHITECTURES = [
 ]
 
 
-def _labeler(tmp_path, corpus, dataset=None, **kwargs):
-    task = Task(dataset or tiny.dataset(), RECIPE, seed=0)
-    return Labeler(task, corpus, directory=tmp_path, **kwargs)
+def _labeler(corpus, dataset=None, task=None, **kwargs):
+    task = task or Task(dataset or tiny.dataset(), RECIPE, seed=0)
+    return Labeler(task, corpus, **kwargs)
 
 
 def test_every_network_is_recorded_once_and_then_read_from_the_corpus(tmp_path):
     path = tmp_path / "records.jsonl"
-    accuracies = _labeler(tmp_path, Corpus(path))(ARCHITECTURES)
+    accuracies = _labeler(Corpus(path))(ARCHITECTURES)
     records = list(Corpus(path))
     assert [r.architecture for r in records] == ARCHITECTURES
     assert [r.accuracy for r in records] == accuracies
@@ -40,29 +51,25 @@ def test_every_network_is_recorded_once_and_then_read_from_the_corpus(tmp_path):
         assert record.recipe == RECIPE.name
         assert record.seconds > 0
     before = path.read_bytes()
-    again = _labeler(tmp_path, Corpus(path))
+    again = _labeler(Corpus(path))
     # The same network with its removed layer left out has the same label.
     twin = [ARCHITECTURES[2].compact, ARCHITECTURES[0]]
     assert again(twin) == [accuracies[2], accuracies[0]]
     assert path.read_bytes() == before
 
 
-def test_a_label_does_not_depend_on_the_order(tmp_path):
-    forth = _labeler(tmp_path, Corpus())(ARCHITECTURES)
-    back = _labeler(tmp_path, Corpus())(ARCHITECTURES[::-1])
+def test_a_label_does_not_depend_on_the_order():
+    forth = _labeler(Corpus())(ARCHITECTURES)
+    back = _labeler(Corpus())(ARCHITECTURES[::-1])
     assert forth == back[::-1]
 
 
-def test_a_training_that_diverges_is_recorded_as_failed_and_the_rest_go_on(
-    tmp_path,
-):
+def test_a_training_that_diverges_is_recorded_as_failed_and_the_rest_go_on():
     dataset = tiny.dataset()
     broken = np.full_like(dataset.train.images, np.nan)
     train = dataclasses.replace(dataset.train, images=broken)
     corpus = Corpus()
-    labeler = _labeler(
-        tmp_path, corpus, dataclasses.replace(dataset, train=train)
-    )
+    labeler = _labeler(corpus, dataclasses.replace(dataset, train=train))
     assert all(np.isnan(labeler(ARCHITECTURES)))
     assert [r.status for r in corpus] == [FAILED] * 3
     reasons = [r.reason for r in corpus]
@@ -70,7 +77,7 @@ def test_a_training_that_diverges_is_recorded_as_failed_and_the_rest_go_on(
 
 
 def test_a_network_that_the_backend_cannot_run_is_recorded_as_failed(
-    tmp_path, monkeypatch
+    monkeypatch,
 ):
     def run(task, architecture, recipe):
         del task, recipe
@@ -82,7 +89,7 @@ def test_a_network_that_the_backend_cannot_run_is_recorded_as_failed(
 
     monkeypatch.setattr(Task, "run", run)
     corpus = Corpus()
-    accuracies = _labeler(tmp_path, corpus)(ARCHITECTURES)
+    accuracies = _labeler(corpus)(ARCHITECTURES)
     np.testing.assert_equal(accuracies, [0.5, np.nan, 0.5])
     failed = list(corpus)[1]
     assert failed.status == FAILED
@@ -90,31 +97,27 @@ def test_a_network_that_the_backend_cannot_run_is_recorded_as_failed(
     assert len(failed.reason) == 300
 
 
-def test_an_error_that_is_not_the_networks_stops_with_its_reason(tmp_path):
+def test_an_error_that_is_not_the_networks_stops_with_its_reason():
     dataset = tiny.dataset()
     short = dataclasses.replace(dataset.train, labels=dataset.train.labels[:-1])
-    labeler = _labeler(
-        tmp_path, Corpus(), dataclasses.replace(dataset, train=short)
-    )
+    labeler = _labeler(Corpus(), dataclasses.replace(dataset, train=short))
     with pytest.raises(Exception, match="Labelling .*conv.* stopped: "):
         labeler(ARCHITECTURES)
 
 
-def test_a_label_that_cannot_be_kept_stops_with_its_reason(
-    tmp_path, monkeypatch
-):
+def test_a_label_that_cannot_be_kept_stops_with_its_reason(monkeypatch):
     def append(corpus, record):
         del corpus, record
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Corpus, "append", append)
     with pytest.raises(keras_tuner.errors.FatalError, match="No space left"):
-        _labeler(tmp_path, Corpus())(ARCHITECTURES)
+        _labeler(Corpus())(ARCHITECTURES)
 
 
 def test_two_worker_processes_label_one_corpus_and_more_when_asked(tmp_path):
     path = tmp_path / "records.jsonl"
-    labeler = _labeler(tmp_path, Corpus(path), num_workers=2)
+    labeler = _labeler(Corpus(path), num_workers=2)
     try:
         accuracies = labeler(ARCHITECTURES)
         assert all(0 <= accuracy <= 1 for accuracy in accuracies)
@@ -124,20 +127,221 @@ def test_two_worker_processes_label_one_corpus_and_more_when_asked(tmp_path):
         labeler.close()
     records = {r.architecture.fingerprint: r for r in Corpus(path)}
     assert set(records) == {a.fingerprint for a in [*ARCHITECTURES, more]}
-    # Killed workers are noticed; what was labelled stays.
-    labeler = _labeler(tmp_path, Corpus(path), num_workers=1)
-    assert labeler(ARCHITECTURES) == accuracies
+    # One process gives the same labels as two.
+    assert _labeler(Corpus())(ARCHITECTURES) == accuracies
 
 
-def test_a_worker_that_dies_is_reported_and_labels_are_kept(tmp_path):
+def test_a_worker_that_ends_itself_is_reported_and_labels_are_kept():
     # Arrays that cannot be trained on end the worker, not the network.
     dataset = tiny.dataset()
     short = dataclasses.replace(dataset.train, labels=dataset.train.labels[:-1])
     labeler = _labeler(
-        tmp_path,
         Corpus(),
         dataclasses.replace(dataset, train=short),
         num_workers=2,
     )
     with pytest.raises(WorkerError, match="of 2 labelling workers ended"):
         labeler(ARCHITECTURES)
+
+
+def test_a_training_that_takes_too_long_is_recorded_as_failed():
+    task = Task(tiny.dataset(), RECIPE, seed=0, max_seconds=1e-3)
+    corpus = Corpus()
+    assert math.isnan(_labeler(corpus, task=task)(ARCHITECTURES[:1])[0])
+    (record,) = corpus
+    assert record.status == FAILED
+    assert "took more than 0.001 s" in record.reason
+
+
+class _DeadlyTask(Task):
+    """The second network ends, or holds up, whatever process trains it."""
+
+    def run(self, architecture, recipe):
+        if architecture == ARCHITECTURES[1]:
+            if recipe.epochs == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(1000)
+        return super().run(architecture, recipe)
+
+
+def test_a_network_that_kills_its_workers_is_recorded_as_failed():
+    corpus = Corpus()
+    task = _DeadlyTask(tiny.dataset(), RECIPE, seed=0)
+    labeler = _labeler(corpus, task=task, num_workers=2)
+    try:
+        accuracies = labeler(ARCHITECTURES)
+    finally:
+        labeler.close()
+    np.testing.assert_array_equal(np.isnan(accuracies), [False, True, False])
+    (failed,) = [record for record in corpus if record.status == FAILED]
+    assert failed.reason == "its worker was killed by signal 9, 2 times"
+
+
+def test_a_network_that_hangs_is_recorded_as_failed(monkeypatch):
+    monkeypatch.setattr(labeling, "_GRACE_SECONDS", 0.0)
+    corpus = Corpus()
+    recipe = dataclasses.replace(RECIPE, epochs=2)
+    task = _DeadlyTask(tiny.dataset(), recipe, seed=0, max_seconds=10)
+    labeler = _labeler(corpus, task=task, num_workers=2)
+    try:
+        accuracies = labeler(ARCHITECTURES)
+    finally:
+        labeler.close()
+    np.testing.assert_array_equal(np.isnan(accuracies), [False, True, False])
+    (failed,) = [record for record in corpus if record.status == FAILED]
+    assert failed.reason == "no result after 20 s"
+
+
+def test_a_worker_that_is_killed_costs_no_label():
+    labeler = _labeler(Corpus(), num_workers=2)
+    killed = []
+
+    def kill_one_that_trains():
+        while not labeler._oracle.ongoing_trials:
+            time.sleep(0.001)
+        name = next(iter(labeler._oracle.ongoing_trials))
+        killed.append(labeler._workers[name])
+        killed[0].kill()
+
+    thread = threading.Thread(target=kill_one_that_trains)
+    thread.start()
+    try:
+        accuracies = labeler(ARCHITECTURES)
+    finally:
+        labeler.close()
+        thread.join()
+    assert killed[0].exitcode == -signal.SIGKILL
+    assert accuracies == _labeler(Corpus())(ARCHITECTURES)
+
+
+_LABEL = """
+import sys
+sys.path[:0] = sys.argv[2:]
+import labeling_test
+from archcomp_tf.corpus import Corpus
+if __name__ == "__main__":
+    labeling_test._labeler(Corpus(sys.argv[1]), num_workers=2)(
+        labeling_test.MANY
+    )
+"""
+MANY = [Architecture.parse(f"conv3x3-{filters}") for filters in range(1, 9)]
+
+
+def test_a_killed_chief_takes_its_workers_along_and_loses_no_label(tmp_path):
+    path, script = tmp_path / "records.jsonl", tmp_path / "label.py"
+    script.write_text(_LABEL)
+    here = pathlib.Path(__file__).parent
+    chief = subprocess.Popen(
+        [sys.executable, script, path, here, here.parent],
+        start_new_session=True,
+    )
+    try:
+        while not path.exists() or path.read_bytes().count(b"\n") < 2:
+            assert chief.poll() is None
+            time.sleep(0.01)
+    finally:
+        chief.kill()
+        chief.wait()
+    before = Corpus(path)
+    assert 2 <= len(before) < len(MANY)
+    labeler = _labeler(Corpus(path))
+    accuracies = labeler(MANY)
+    assert len(path.read_bytes().splitlines()) == len(MANY) == len(Corpus(path))
+    assert all(record in list(Corpus(path)) for record in before)
+    assert accuracies == _labeler(Corpus())(MANY)
+    deadline = time.monotonic() + 30
+    with pytest.raises(ProcessLookupError):  # nobody of its session is left
+        while time.monotonic() < deadline:
+            os.killpg(chief.pid, 0)
+            time.sleep(0.1)
+
+
+def _free_port() -> str:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return str(server.getsockname()[1])
+
+
+def test_a_worker_that_knows_the_chiefs_address_alone_labels(
+    tmp_path, monkeypatch
+):
+    address = {
+        "KERASTUNER_ORACLE_IP": "127.0.0.1",
+        "KERASTUNER_ORACLE_PORT": _free_port(),
+    }
+    worker = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "from archcomp_tf import labeling; labeling.work()",
+        ],
+        cwd=tmp_path,
+        env=os.environ
+        | address
+        | {
+            "KERASTUNER_TUNER_ID": "far",
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        },
+    )
+    for name, value in (address | {"KERASTUNER_TUNER_ID": "chief"}).items():
+        monkeypatch.setenv(name, value)
+    teacher_logits = np.eye(2, dtype=np.float32)[tiny.dataset().train.labels]
+    task = Task(tiny.dataset(), RECIPE, seed=0, teacher_logits=teacher_logits)
+    try:
+        labeler = _labeler(Corpus(), task=task, num_workers=0)
+        # Other tuners of this process are not to listen there as well.
+        assert "KERASTUNER_ORACLE_IP" not in os.environ
+        accuracies = labeler(ARCHITECTURES)
+        labeler.close()
+        assert worker.wait(timeout=30) == 0
+    finally:
+        worker.kill()
+    assert accuracies == _labeler(Corpus(), task=task)(ARCHITECTURES)
+
+
+def test_a_chief_without_workers_or_half_an_address_is_refused(monkeypatch):
+    with pytest.raises(ValueError, match="at least 1 worker; got 0"):
+        _labeler(Corpus(), num_workers=0)
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "chief")
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+    with pytest.raises(ValueError, match="KERASTUNER_ORACLE_PORT is not set"):
+        _labeler(Corpus())
+
+
+def test_a_task_travels_whole_but_for_the_test_images():
+    logits = np.ones((64, 2), np.float32)
+    for teacher_logits in (None, logits):
+        task = Task(tiny.dataset(), RECIPE, 7, teacher_logits, 12.5)
+        copy = Task.from_bytes(task.to_bytes())
+        assert (copy.recipe, copy.seed, copy.max_seconds) == (RECIPE, 7, 12.5)
+        if teacher_logits is None:
+            assert copy.teacher_logits is None
+        else:
+            np.testing.assert_array_equal(copy.teacher_logits, logits)
+        for name in ("train", "validation"):
+            there, here = (
+                getattr(copy.dataset, name),
+                getattr(task.dataset, name),
+            )
+            np.testing.assert_array_equal(there.images, here.images)
+            np.testing.assert_array_equal(there.labels, here.labels)
+        assert len(copy.dataset.test) == 0
+
+
+def test_labels_are_trained_in_the_fastest_precision_of_the_device(monkeypatch):
+    policies = []
+
+    def build_and_train(architecture, dataset, recipe, **kwargs):
+        policies.append(keras.config.dtype_policy().name)
+        return real(architecture, dataset, recipe, **kwargs)
+
+    real = labeling.build_and_train
+    monkeypatch.setattr(labeling, "build_and_train", build_and_train)
+    monkeypatch.setattr(
+        labeling.backend, "fastest_dtype_policy", lambda: "mixed_bfloat16"
+    )
+    recipe = dataclasses.replace(RECIPE, epochs=20)
+    (accuracy,) = _labeler(Corpus())(ARCHITECTURES[:1], recipe)
+    assert policies == ["mixed_bfloat16"]
+    assert keras.config.dtype_policy().name == "float32"
+    assert accuracy > 0.9

@@ -33,17 +33,6 @@ DATASET = Dataset(
 )
 
 
-class _Losses(keras.callbacks.Callback):
-    """Keeps the loss of every epoch."""
-
-    def __init__(self):
-        super().__init__()
-        self.values = []
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.values.append(logs["loss"])
-
-
 def _train(recipe=RECIPE, seed=0, dataset=DATASET, **options):
     """A network, and what `train` gave back for it."""
     keras.utils.set_random_seed(seed)
@@ -70,10 +59,9 @@ def _agreement(model: keras.Model, labels: np.ndarray) -> float:
 
 
 def test_training_lowers_the_loss_and_learns_separable_classes():
-    losses = _Losses()
-    model, result = _train(callbacks=[losses])
-    assert len(losses.values) == RECIPE.epochs
-    assert losses.values[-1] < losses.values[0] / 2
+    model, result = _train()
+    assert len(result.losses) == RECIPE.epochs
+    assert result.losses[-1] < result.losses[0] / 2
     assert result.validation_accuracy > 0.9
     assert result.validation_accuracy == training.accuracy(
         model, DATASET.validation
@@ -146,33 +134,108 @@ def test_a_loss_that_is_not_a_number_raises(epochs, num_bad):
         _train(recipe, dataset=dataset)
 
 
-def test_an_early_stop_by_a_callback_is_no_divergence():
-    losses = _Losses()
-    stop = keras.callbacks.EarlyStopping("loss", min_delta=100, patience=1)
-    model, result = _train(callbacks=[stop, losses])
-    assert len(losses.values) < RECIPE.epochs
-    assert result.validation_accuracy == training.accuracy(
-        model, DATASET.validation
+def _keras_fit(model, inputs, trainee, rates):
+    """Full batches by Keras' own trainer, by these learning rates."""
+    trainee.compile(
+        keras.optimizers.SGD(
+            momentum=0.9, nesterov=True, weight_decay=RECIPE.weight_decay
+        ),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
+    trainee.fit(
+        inputs,
+        DATASET.train.labels,
+        batch_size=64,
+        shuffle=False,
+        epochs=len(rates),
+        callbacks=[keras.callbacks.LearningRateScheduler(lambda e: rates[e])],
+        verbose=0,
+    )
+    return model
 
 
-class _Kill(keras.callbacks.Callback):
-    """Ends the process, as far as the training can tell."""
+class _Take(keras.layers.Layer):
+    """One of several named inputs."""
 
-    def on_epoch_begin(self, epoch, logs=None):
-        if epoch == 6:
-            raise KeyboardInterrupt
+    def __init__(self, key):
+        super().__init__()
+        self._key = key
+
+    def call(self, inputs):
+        return inputs[self._key]
 
 
-def test_a_killed_training_goes_on_where_it_stopped(tmp_path):
-    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
-    with pytest.raises(KeyboardInterrupt):
-        _train(callbacks=[backup, _Kill()])
-    losses = _Losses()
-    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
-    _, result = _train(callbacks=[backup, losses])
-    assert len(losses.values) == RECIPE.epochs - 6
-    assert result.validation_accuracy > 0.9
+@pytest.mark.parametrize("distilled", [False, True])
+def test_steps_are_those_of_keras_own_optimizer_losses_and_distiller(distilled):
+    recipe = dataclasses.replace(
+        RECIPE, batch_size=64, epochs=5, temperature=3.0, label_weight=0.3
+    )
+    # A full batch a step, so that the order of the images does not matter.
+    ours, _ = _train(
+        recipe, teacher_logits=TEACHER_LOGITS if distilled else None
+    )
+    keras.utils.set_random_seed(0)
+    model = build(ARCHITECTURE, INPUT_SHAPE, NUM_CLASSES)
+    rates = training._learning_rates(recipe, 5)
+    images = DATASET.train.images
+    if distilled:
+        inputs = {
+            "image": keras.Input(INPUT_SHAPE, name="image"),
+            "teacher": keras.Input((NUM_CLASSES,), name="teacher"),
+        }
+        trainee = keras.distillation.Distiller(
+            teacher=keras.Model(inputs, _Take("teacher")(inputs)),
+            student=keras.Model(inputs, model(_Take("image")(inputs))),
+            distillation_losses=keras.distillation.LogitsDistillation(
+                temperature=3.0, loss=keras.losses.KLDivergence()
+            ),
+            student_loss_weight=0.3,
+        )
+        arrays = {"image": images, "teacher": TEACHER_LOGITS}
+        _keras_fit(model, arrays, trainee, rates)
+    else:
+        _keras_fit(model, images, model, rates)
+    pairs = zip(ours.get_weights(), model.get_weights(), strict=True)
+    for one, other in pairs:
+        np.testing.assert_allclose(one, other, atol=2e-5)
+
+
+def test_every_image_is_seen_as_often_as_there_are_epochs():
+    recipe = Recipe(epochs=4, batch_size=16)
+    order = training._order(40, recipe, seed=0)
+    assert order.shape == (4, 2, 16)  # 2.5 batches an epoch, rounded
+    counts = np.bincount(order.ravel(), minlength=40)
+    assert counts.sum() == 128
+    assert set(counts) == {3, 4}
+    # Fewer images than a batch has: all of them, once an epoch.
+    order = training._order(5, recipe, seed=0)
+    assert order.shape == (4, 1, 5)
+    assert all(sorted(batch) == list(range(5)) for (batch,) in order)
+
+
+def test_the_learning_rate_rises_for_a_tenth_and_falls_to_zero():
+    rates = training._learning_rates(Recipe(learning_rate=0.4), 200)
+    assert rates.shape == (200,)
+    np.testing.assert_allclose(rates[:3], [0.02, 0.04, 0.06])
+    assert np.argmax(rates) in (19, 20)
+    assert rates.max() == np.float32(0.4)
+    assert np.all(np.diff(rates[20:]) < 0)
+    assert rates[-1] < 1e-4
+
+
+def test_a_training_stops_between_epochs_when_its_time_is_over():
+    with pytest.raises(training.TimeLimitError, match="for 1 of 10 epochs"):
+        _train(max_seconds=1e-4)
+
+
+def test_arrays_that_do_not_belong_together_are_named():
+    short = dataclasses.replace(
+        DATASET, train=Split(DATASET.train.images, DATASET.train.labels[:-1])
+    )
+    with pytest.raises(ValueError, match="64 images, 63 labels"):
+        _train(dataset=short)
+    with pytest.raises(ValueError, match="64 labels, 5 teacher's logits"):
+        _train(teacher_logits=TEACHER_LOGITS[:5])
 
 
 def test_accuracy_is_the_share_counted_by_hand():

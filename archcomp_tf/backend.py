@@ -1,0 +1,142 @@
+"""What Keras does not offer alike on every backend: gradients, compilation."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+
+
+def value_and_grad(function: Callable[..., tuple[Any, Any]]) -> Callable:
+    """Differentiates a function by its first argument.
+
+    Args:
+      function: `(tensor, *args) -> (loss, anything else)`.
+
+    Returns:
+      `(tensor, *args) -> ((loss, anything else), gradient)`.
+    """
+    match keras.backend.backend():
+        case "jax":
+            import jax
+
+            return jax.value_and_grad(function, has_aux=True)
+        case "torch":
+            import torch
+
+            def differentiated(tensor, *args):
+                tensor = tensor.detach().requires_grad_()
+                with torch.enable_grad():
+                    loss, rest = function(tensor, *args)
+                (gradient,) = torch.autograd.grad(loss, tensor)
+                detached = keras.tree.map_structure(
+                    lambda x: x.detach(), (loss, rest)
+                )
+                return detached, gradient
+
+        case _:
+            import tensorflow as tf
+
+            def differentiated(tensor, *args):
+                with tf.GradientTape() as tape:
+                    tape.watch(tensor)
+                    loss, rest = function(tensor, *args)
+                return (loss, rest), tape.gradient(loss, tensor)
+
+    return differentiated
+
+
+def compiled(function: Callable) -> Callable:
+    """The function, compiled where the backend compiles: not on PyTorch."""
+    match keras.backend.backend():
+        case "jax":
+            import jax
+
+            return jax.jit(function)
+        case "torch":
+            return function
+        case _:
+            import tensorflow as tf
+
+            traced = tf.function(function, autograph=False)
+
+            def call(*args):
+                options = tf.config.optimizer.get_experimental_options()
+                # Fusing a 1x1 convolution to one channel with its bias gives
+                # oneDNN (TensorFlow 2.21) a reorder that it cannot do.
+                tf.config.optimizer.set_experimental_options(
+                    {"remapping": False}
+                )
+                try:
+                    return traced(*args)
+                finally:
+                    tf.config.optimizer.set_experimental_options(
+                        {"remapping": True} | options
+                    )
+
+            return call
+
+
+def compiled_inference(model: keras.Model) -> Callable:
+    """Images -> logits, compiled where single operations are slow alone."""
+    if keras.backend.backend() == "jax":
+        variables = [v.value for v in model.trainable_variables]
+        others = [v.value for v in model.non_trainable_variables]
+        call = compiled(
+            lambda *state_and_images: model.stateless_call(
+                *state_and_images, training=False
+            )[0]
+        )
+        return lambda images: call(variables, others, images)
+    # Tracing costs more than a network that is evaluated once.
+    return lambda images: model(images, training=False)
+
+
+def errors() -> tuple[type[Exception], ...]:
+    """What the backend raises where it cannot run a network."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return (RuntimeError, MemoryError, tf.errors.OpError)
+    return (RuntimeError, MemoryError)  # JAX's and PyTorch's are RuntimeErrors
+
+
+def fastest_dtype_policy() -> str:
+    """ "mixed_bfloat16" where the device computes in it, else "float32"."""
+    match keras.backend.backend():
+        case "jax":
+            import jax
+
+            has_it = jax.default_backend() in ("gpu", "tpu")
+        case "torch":
+            import torch
+
+            has_it = (
+                torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+            )
+        case _:
+            import tensorflow as tf
+
+            gpus = tf.config.list_physical_devices("GPU")
+            # From compute capability 8.0 on, NVIDIA's GPUs have it.
+            has_it = bool(gpus) and all(
+                tf.config.experimental.get_device_details(gpu).get(
+                    "compute_capability", (0, 0)
+                )
+                >= (8, 0)
+                for gpu in gpus
+            )
+    return "mixed_bfloat16" if has_it else "float32"
+
+
+@contextlib.contextmanager
+def dtype_policy(name: str) -> Iterator[None]:
+    """Layers built in here have the Keras dtype policy of this name."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -1,0 +1,126 @@
+"""Tests of training and labelling on every Keras backend installed."""
+
+import importlib.util
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from archcomp_tf import backend
+
+_PACKAGES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
+every_backend = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name,
+            marks=pytest.mark.skipif(
+                importlib.util.find_spec(package) is None,
+                reason=f"{package} is not installed",
+            ),
+        )
+        for name, package in _PACKAGES.items()
+    ],
+)
+
+# One training from given weights, and a label; says what came out.
+_TRAIN = """
+import json, sys
+import numpy as np
+import tiny
+from archcomp_tf import backend, labeling, training
+from archcomp_tf.architecture import Architecture
+from archcomp_tf.builder import build
+from archcomp_tf.corpus import Corpus
+
+architecture = Architecture.parse(
+    "conv3x3-4 separable_conv3x3-4/2 residual3x3-6 inverted_residual3x3-6x2 "
+    "max_pool2x2/2"
+)
+dataset = tiny.dataset()
+logits = 4 * np.eye(2, dtype=np.float32)[dataset.train.labels]
+model = build(architecture, tiny.SHAPE, tiny.NUM_CLASSES)
+rng = np.random.default_rng(0)
+for variable in model.trainable_variables:
+    if "kernel" in variable.path:
+        variable.assign(rng.normal(0, 0.5, variable.shape))
+recipe = training.Recipe(epochs=3, batch_size=16, learning_rate=0.02)
+result = training.train(
+    model, dataset, recipe, seed=0, teacher_logits=logits
+)
+recipe = training.Recipe(epochs=12, batch_size=16)
+task = labeling.Task(dataset, recipe, 0, logits)
+(label,) = labeling.Labeler(task, Corpus())([architecture])
+print(json.dumps({
+    "losses": result.losses,
+    "weights": [float(np.abs(w).sum()) for w in model.get_weights()],
+    "label": label,
+    "tensorflow": "tensorflow" in sys.modules,
+    "policy": backend.fastest_dtype_policy(),
+}))
+"""
+
+
+@every_backend
+def test_every_backend_trains_alike_and_labels(name):
+    here = pathlib.Path(__file__).parent
+    outputs = {}
+    for backend_name in {name, "tensorflow"}:
+        done = subprocess.run(
+            [sys.executable, "-c", _TRAIN],
+            env=os.environ
+            | {
+                "KERAS_BACKEND": backend_name,
+                "PYTHONPATH": os.pathsep.join([str(here), *sys.path]),
+            },
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        outputs[backend_name] = json.loads(done.stdout.splitlines()[-1])
+    got, expected = outputs[name], outputs["tensorflow"]
+    np.testing.assert_allclose(got["losses"], expected["losses"], rtol=1e-3)
+    np.testing.assert_allclose(
+        got["weights"], expected["weights"], rtol=2e-2, atol=1e-4
+    )
+    assert got["label"] > 0.8
+    assert got["tensorflow"] == (name == "tensorflow")
+    assert got["policy"] in ("float32", "mixed_bfloat16")
+
+
+def test_the_gradient_is_that_of_the_first_argument():
+    def function(tensor, factor):
+        return keras.ops.sum(factor * tensor**2), tensor + 1
+
+    tensor = keras.ops.convert_to_tensor([1.0, -2.0])
+    (value, rest), gradient = backend.compiled(
+        backend.value_and_grad(function)
+    )(tensor, 3.0)
+    assert float(value) == 15.0
+    np.testing.assert_array_equal(rest, [2.0, -1.0])
+    np.testing.assert_array_equal(gradient, [6.0, -12.0])
+
+
+def test_a_dtype_policy_holds_inside_and_the_old_one_is_put_back():
+    with pytest.raises(KeyError), backend.dtype_policy("mixed_bfloat16"):
+        assert keras.layers.Dense(2).compute_dtype == "bfloat16"
+        raise KeyError
+    assert keras.layers.Dense(2).compute_dtype == "float32"
+
+
+def test_compiling_leaves_the_users_graph_options_alone():
+    import tensorflow as tf
+
+    options = tf.config.optimizer
+    before = options.get_experimental_options()
+    options.set_experimental_options({"remapping": False})
+    try:
+        backend.compiled(lambda x: x + 1)(tf.constant(1.0))
+        assert options.get_experimental_options()["remapping"] is False
+    finally:
+        options.set_experimental_options({"remapping": True} | before)
