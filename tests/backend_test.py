@@ -30,8 +30,12 @@ every_backend = pytest.mark.parametrize(
 
 # One training from given weights, and a label; says what came out.
 _TRAIN = """
-import json, sys
+import json, os, sys
 import numpy as np
+
+if os.environ["KERAS_BACKEND"] != "tensorflow":
+    sys.modules["tensorflow"] = None  # as where it is not installed
+
 import tiny
 from archcomp_tf import backend, labeling, training
 from archcomp_tf.architecture import Architecture
@@ -60,7 +64,6 @@ print(json.dumps({
     "losses": result.losses,
     "weights": [float(np.abs(w).sum()) for w in model.get_weights()],
     "label": label,
-    "tensorflow": "tensorflow" in sys.modules,
     "policy": backend.fastest_dtype_policy(),
 }))
 """
@@ -89,7 +92,6 @@ def test_every_backend_trains_alike_and_labels(name):
         got["weights"], expected["weights"], rtol=2e-2, atol=1e-4
     )
     assert got["label"] > 0.8
-    assert got["tensorflow"] == (name == "tensorflow")
     assert got["policy"] in ("float32", "mixed_bfloat16")
 
 
