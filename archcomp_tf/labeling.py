@@ -370,6 +370,7 @@ class Labeler:
         taking too long only between two epochs; more start so many processes,
         at the first call, each on one core.  A script that does so needs the
         usual `if __name__ == "__main__":`.  0 trains on other machines alone.
+      address: "ip:port" where workers on other machines are waited for.
 
     Raises:
       ValueError: no workers here, and no address for others to come to.
@@ -381,15 +382,15 @@ class Labeler:
         corpus: Corpus,
         *,
         num_workers: int = 1,
+        address: str | None = None,
     ):
-        # Read once and taken away: every other tuner of KerasTuner in this
-        # process would take itself for a chief too.
-        self._address = _take_chief_address()
-        if num_workers < 1 and not self._address:
+        if num_workers < 1 and not address:
             raise ValueError(
                 f"Expected at least 1 worker; got {num_workers}. Workers on "
-                "other machines alone need KERASTUNER_TUNER_ID=chief."
+                "other machines alone need an address to come to, see "
+                "KERASTUNER_TUNER_ID."
             )
+        self._address = address
         self._task = task
         self._corpus = corpus
         self._num_workers = num_workers
@@ -578,6 +579,23 @@ def is_worker() -> bool:
     return "chief" not in os.environ.get("KERASTUNER_TUNER_ID", "chief")
 
 
+def take_chief_address() -> str | None:
+    """Where this process is to listen, if the variables make it a chief.
+
+    They are taken out of the environment: each other tuner of KerasTuner in
+    this process would take itself for that chief.
+
+    Raises:
+      ValueError: one of the variables is missing.
+    """
+    if "KERASTUNER_TUNER_ID" not in os.environ:
+        return None
+    address = _address()
+    for name in ("TUNER_ID", "ORACLE_IP", "ORACLE_PORT"):
+        del os.environ[f"KERASTUNER_{name}"]
+    return address
+
+
 def work() -> None:
     """Trains what the chief hands out, until there is no more.
 
@@ -585,6 +603,7 @@ def work() -> None:
     and it is waited for.
 
     Raises:
+      ValueError: one of the variables is missing.
       keras_tuner.errors.FatalError: the task cannot be trained on, or no chief
         answered for an hour.
     """
@@ -689,13 +708,3 @@ def _address() -> str:
                 f"KERASTUNER_ORACLE_PORT together; {name} is not set."
             )
     return ":".join(os.environ[name] for name in names)
-
-
-def _take_chief_address() -> str | None:
-    """The address to listen at, if this process is to be a chief."""
-    if "KERASTUNER_TUNER_ID" not in os.environ:
-        return None
-    address = _address()
-    for name in ("TUNER_ID", "ORACLE_IP", "ORACLE_PORT"):
-        del os.environ[f"KERASTUNER_{name}"]
-    return address

@@ -39,7 +39,7 @@ from archcomp_tf.fitting import (
     unlabelled_mix,
 )
 from archcomp_tf.importer import from_keras
-from archcomp_tf.labeling import Labeler, Task
+from archcomp_tf.labeling import Labeler, Task, take_chief_address
 from archcomp_tf.ledger import SearchResult, initial_samples
 from archcomp_tf.objective import Objective
 from archcomp_tf.report import (
@@ -176,6 +176,7 @@ class Pipeline:
         make_objective(
             config.objective, reference_accuracy=1, reference_params=1
         )
+        self._chief_address = take_chief_address()
         self._workdir = WorkingDirectory(workdir, config.to_dict())
 
     def run(self) -> CompressionResult:
@@ -465,7 +466,10 @@ class Pipeline:
             self._config.labels.max_seconds,
         )
         return Labeler(
-            task, self._corpus, num_workers=self._config.labels.num_workers
+            task,
+            self._corpus,
+            num_workers=self._config.labels.num_workers,
+            address=self._chief_address,
         )
 
     def _count_params(self, architecture: Architecture) -> int:

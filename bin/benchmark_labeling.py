@@ -63,7 +63,7 @@ def main(argv: list[str]) -> int:
     output = pathlib.Path(_OUTPUT.value)
     output.mkdir(parents=True, exist_ok=True)
     for part in _PART.value:
-        path = output / f"{part}_{_DATASET.value}.json"
+        path = output / f"{part}_{pathlib.Path(_DATASET.value).stem}.json"
         if not path.exists():
             start = time.monotonic()
             result = globals()[f"_{part}"]()

@@ -51,18 +51,15 @@ def _main(argv: list[str], method: str) -> int:
     # Loaded late: TensorFlow takes seconds that --help need not wait for.
     import keras
     import keras_tuner
-
-    from archcomp_tf import labeling
-
-    if labeling.is_worker():
-        labeling.work()
-        return 0
     import tensorflow as tf
 
-    from archcomp_tf import ledger, pipeline, report, workdir
+    from archcomp_tf import labeling, ledger, pipeline, report, workdir
 
     tf.config.experimental.enable_op_determinism()
     try:
+        if labeling.is_worker():  # whatever the stage, it trains for the chief
+            labeling.work()
+            return 0
         keras.utils.set_random_seed(_CONFIG.value.seed)
         stages = pipeline.Pipeline(_CONFIG.value, _WORKDIR.value)
         with contextlib.closing(stages):

@@ -1,9 +1,11 @@
 """Tests of the programs in bin/, run as a person runs them."""
 
+import concurrent.futures
 import itertools
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 
@@ -19,8 +21,8 @@ ROOT = pathlib.Path(__file__).parent.parent
 CONFIG = f"--config={ROOT / 'tests/tiny.py'}"
 
 
-def _run(binary, *arguments, cwd):
-    environment = dict(os.environ)
+def _run(binary, *arguments, cwd, **variables):
+    environment = os.environ | variables
     # Where the package is not installed it is found beside the binaries.
     environment["PYTHONPATH"] = os.pathsep.join(
         [str(ROOT), environment.get("PYTHONPATH", "")]
@@ -55,6 +57,78 @@ def test_every_stage_runs_alone_on_what_the_one_before_it_left(tmp_path, data):
 
 
 @pytest.mark.parametrize("stage", list(STAGES)[1:])
+def test_the_same_program_is_a_chief_or_its_worker(tmp_path, data):
+    """The worker knows neither the chief's folder nor its data set."""
+    flags = (CONFIG, data, "--config.labels.num_workers=0", "--workdir=run")
+    done = _run("bin/train_teacher.py", *flags, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port = str(server.getsockname()[1])
+    address = {
+        "KERASTUNER_ORACLE_IP": "127.0.0.1",
+        "KERASTUNER_ORACLE_PORT": port,
+    }
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        worker = threads.submit(
+            _run,
+            "bin/label.py",
+            CONFIG,
+            "--workdir=far",
+            cwd=tmp_path,
+            **address,
+            KERASTUNER_TUNER_ID="worker7",
+        )
+        chief = _run(
+            "bin/label.py",
+            *flags,
+            cwd=tmp_path,
+            **address,
+            KERASTUNER_TUNER_ID="chief",
+        )
+    assert chief.returncode == 0, chief.stderr
+    assert worker.result().returncode == 0, worker.result().stderr
+    records = (tmp_path / "run/corpus/records.jsonl").read_text()
+    assert records.count('"status":"ok"') == 8
+    assert not (tmp_path / "far").exists()
+
+
+def test_half_an_address_is_one_error(tmp_path, data):
+    for role in ("chief", "worker0"):
+        done = _run(
+            "bin/label.py",
+            CONFIG,
+            data,
+            "--workdir=run",
+            cwd=tmp_path,
+            KERASTUNER_TUNER_ID=role,
+        )
+        _is_one_error(done, "KERASTUNER_ORACLE_IP is not set")
+
+
+def test_labelling_is_measured_on_any_data(tmp_path):
+    path = tiny.write_npz(tmp_path / "data.npz")
+    done = _run(
+        "bin/benchmark_labeling.py",
+        "--output=out",
+        "--part=speed",
+        "--part=rank",
+        f"--dataset={path}",
+        "--teacher=conv3x3-8 conv3x3-8",
+        "--epochs=1",
+        "--num_networks=4",
+        "--num_workers=1",
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    speed = json.loads((tmp_path / "out/speed_data.json").read_text())
+    assert speed["ratio"] > 0
+    assert len(speed["plain_seconds"]) == len(speed["worker_seconds"]) == 4
+    rank = json.loads((tmp_path / "out/rank_data.json").read_text())
+    assert len(rank["networks"]) == 4
+    assert all(len(network["long"]) == 2 for network in rank["networks"])
+
+
 def test_a_stage_without_the_one_before_it_names_it(stage, tmp_path, data):
     done = _run(STAGES[stage], CONFIG, data, "--workdir=run", cwd=tmp_path)
     assert done.returncode == 1

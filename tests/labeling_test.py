@@ -288,7 +288,12 @@ def test_a_worker_that_knows_the_chiefs_address_alone_labels(
     teacher_logits = np.eye(2, dtype=np.float32)[tiny.dataset().train.labels]
     task = Task(tiny.dataset(), RECIPE, seed=0, teacher_logits=teacher_logits)
     try:
-        labeler = _labeler(Corpus(), task=task, num_workers=0)
+        labeler = _labeler(
+            Corpus(),
+            task=task,
+            num_workers=0,
+            address=labeling.take_chief_address(),
+        )
         # Other tuners of this process are not to listen there as well.
         assert "KERASTUNER_ORACLE_IP" not in os.environ
         accuracies = labeler(ARCHITECTURES)
@@ -305,7 +310,7 @@ def test_a_chief_without_workers_or_half_an_address_is_refused(monkeypatch):
     monkeypatch.setenv("KERASTUNER_TUNER_ID", "chief")
     monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
     with pytest.raises(ValueError, match="KERASTUNER_ORACLE_PORT is not set"):
-        _labeler(Corpus())
+        labeling.take_chief_address()
 
 
 def test_a_task_travels_whole_but_for_the_test_images():
