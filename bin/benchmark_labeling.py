@@ -155,7 +155,18 @@ def _labels(task, networks, path=None, recipe=None) -> list[float]:
 
 
 def _plain_label(architecture, data, seed: int) -> float:
-    """The control: Keras' own trainer, on the labels alone."""
+    """The control: Keras' own trainer; NaN where the backend gives up."""
+    from archcomp_tf import backend
+
+    try:
+        return _fitted_accuracy(architecture, data, seed)
+    except backend.errors() as error:
+        print(f"plain: {architecture}: {str(error)[:200]}", file=sys.stderr)
+        return float("nan")
+
+
+def _fitted_accuracy(architecture, data, seed: int) -> float:
+    """Validation accuracy by Keras' own trainer, on the labels alone."""
     import keras
 
     from archcomp_tf.builder import build
@@ -272,7 +283,8 @@ def _rank() -> dict:
     long = np.mean(longs, axis=0)
 
     def spearman(one, other) -> float:
-        return round(float(scipy.stats.spearmanr(one, other).statistic), 4)
+        result = scipy.stats.spearmanr(one, other, nan_policy="omit")
+        return round(float(result.statistic), 4)
 
     return {
         "num_networks": len(front),
