@@ -56,7 +56,6 @@ def test_every_stage_runs_alone_on_what_the_one_before_it_left(tmp_path, data):
     assert "| **student** " in done.stdout
 
 
-@pytest.mark.parametrize("stage", list(STAGES)[1:])
 def test_the_same_program_is_a_chief_or_its_worker(tmp_path, data):
     """The worker knows neither the chief's folder nor its data set."""
     flags = (CONFIG, data, "--config.labels.num_workers=0", "--workdir=run")
@@ -129,6 +128,7 @@ def test_labelling_is_measured_on_any_data(tmp_path):
     assert all(len(network["long"]) == 2 for network in rank["networks"])
 
 
+@pytest.mark.parametrize("stage", list(STAGES)[1:])
 def test_a_stage_without_the_one_before_it_names_it(stage, tmp_path, data):
     done = _run(STAGES[stage], CONFIG, data, "--workdir=run", cwd=tmp_path)
     assert done.returncode == 1
