@@ -23,13 +23,17 @@ class Progress:
       total: how many steps there are.
       min_seconds: shortest time between two lines; the last step always
         gives one.
+      done: how many were done before.
     """
 
-    def __init__(self, stage: str, total: int, min_seconds: float = 2.0):
+    def __init__(
+        self, stage: str, total: int, min_seconds: float = 2.0, done: int = 0
+    ):
         self.stage = stage
         self.total = total
         self.min_seconds = min_seconds
-        self.done = 0
+        self.done = done
+        self._done_before = done
         self._start = time.monotonic()
         self._last_line = -float("inf")
 
@@ -45,7 +49,8 @@ class Progress:
         if finished:
             time_text = f"took {elapsed:.0f} s"
         else:
-            to_go = elapsed / self.done * (self.total - self.done)
+            done = self.done - self._done_before
+            to_go = elapsed / done * (self.total - self.done)
             time_text = f"{to_go:.0f} s to go"
         parts = [part for part in (result, time_text) if part]
         _LOGGER.info(

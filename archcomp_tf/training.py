@@ -26,9 +26,12 @@ import numpy as np
 from keras import ops
 
 from archcomp_tf.architecture import Architecture
+from archcomp_tf.augmentation import Augmentation
 from archcomp_tf.backend import compiled, compiled_inference, value_and_grad
 from archcomp_tf.builder import build
+from archcomp_tf.checkpoint import Checkpoint
 from archcomp_tf.datasets import Dataset, Split
+from archcomp_tf.layer import Shape
 from archcomp_tf.progress import Progress
 
 _PREDICT_BATCH = 512
@@ -43,7 +46,9 @@ class Recipe:
     than with Adam, at no loss of accuracy.
 
     Attributes:
-      epochs: passes over the training split.
+      num_images: how many of the training split are used, the first; 0 for
+        all of them.
+      epochs: passes over these.
       batch_size: images a step.
       learning_rate: peak, reached after a tenth of the steps; then a half
         cosine to zero.
@@ -51,14 +56,29 @@ class Recipe:
       temperature: of the distillation's softmax; not used without a teacher.
       label_weight: weight in [0, 1] of the loss on the true labels; the loss
         on the teacher's logits has the rest.  Not used without a teacher.
+      label_smoothing: share in [0, 1) of a label that goes to all classes
+        alike (Szegedy et al., arXiv 1512.00567).
+      max_shift: of the `Augmentation`, in pixels.
+      mirror: of the `Augmentation`.
+      cutout: of the `Augmentation`, in pixels.
     """
 
+    num_images: int = 0
     epochs: int = 15
     batch_size: int = 64
     learning_rate: float = 0.1
     weight_decay: float = 5e-4
     temperature: float = 2.0
     label_weight: float = 0.5
+    label_smoothing: float = 0.0
+    max_shift: int = 0
+    mirror: bool = False
+    cutout: int = 0
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """How the images of a training are changed."""
+        return Augmentation(self.max_shift, self.mirror, self.cutout)
 
     @property
     def name(self) -> str:
@@ -118,6 +138,37 @@ def teacher_logits(teacher: keras.Model, images: np.ndarray) -> np.ndarray:
     return outputs
 
 
+def check_fit(model: keras.Model, dataset: Dataset) -> None:
+    """Raises ValueError, saying how, where a classifier and data do not fit.
+
+    Args:
+      model: images -> a number a class.
+      dataset: what it is to classify.
+    """
+    taken, given = tuple(model.input_shape[1:]), dataset.input_shape
+    if len(taken) == 3 and taken[-1] != given[-1]:
+        words = {1: "grey", 3: "colour"}
+        raise ValueError(
+            f"{model.name} takes {words.get(taken[-1], '')} images of "
+            f"{taken[-1]} channels; those of {dataset.name} are "
+            f"{words.get(given[-1], '')} images of {given[-1]}."
+        )
+    if len(taken) != 3 or any(
+        size not in (None, actual)
+        for size, actual in zip(taken, given, strict=True)
+    ):
+        raise ValueError(
+            f"{model.name} takes inputs of shape {taken}; the images of "
+            f"{dataset.name} have shape {given}."
+        )
+    outputs = model.output_shape[-1]
+    if outputs != dataset.num_classes:
+        raise ValueError(
+            f"{model.name} has {outputs} outputs; {dataset.name} has "
+            f"{dataset.num_classes} classes."
+        )
+
+
 def accuracy(model: keras.Model, split: Split) -> float:
     """Share of the split's images that the model puts in the right class."""
     classes = np.argmax(logits(model, split.images), axis=-1)
@@ -133,6 +184,7 @@ def train(
     teacher_logits: np.ndarray | None = None,
     stage: str | None = None,
     max_seconds: float = math.inf,
+    checkpoint: Checkpoint | None = None,
 ) -> TrainingResult:
     """Trains `model` in place.
 
@@ -141,11 +193,14 @@ def train(
         compiled.
       dataset: trained on its train split, judged on its validation split.
       recipe: how to train.
-      seed: of the order of the images.
+      seed: of the order of the images, and of how they are changed.
       teacher_logits: `[len(dataset.train), num_classes]`; with them the
-        network is distilled, without it is trained on the labels alone.
+        network is distilled, without it is trained on the labels alone.  They
+        are those of the images as they are, also where the recipe changes them.
       stage: name under which epochs are logged; None logs nothing.
       max_seconds: how long it may take; looked at between epochs.
+      checkpoint: where the training goes on if it was killed; the caller
+        removes it.
 
     Returns:
       The accuracy on the validation split, the time, and the losses.
@@ -157,27 +212,38 @@ def train(
     """
     start = time.monotonic()
     keras.utils.set_random_seed(seed)
-    arrays = _training_arrays(dataset.train, teacher_logits)
-    order = _order(len(dataset.train), recipe, seed)
+    arrays = _training_arrays(dataset.train, teacher_logits, recipe)
+    order = _order(len(arrays[0]), recipe, seed)
     rates = _learning_rates(recipe, order.shape[0] * order.shape[1])
+    rates = rates.reshape(order.shape[:2])
     train_epoch = _epoch_function(model, recipe)
-    state = _initial_state(model)
-    progress = Progress(stage, recipe.epochs) if stage else None
-    losses = []
-    for epoch, (batches, epoch_rates) in enumerate(
-        zip(order, rates.reshape(order.shape[:2]), strict=True)
-    ):
+    state, losses = _initial_state(model), []
+    kept = checkpoint.read() if checkpoint else None
+    if kept:
+        weights, velocity, *others = map(ops.convert_to_tensor, kept.arrays)
+        state, losses = (weights, velocity, others), list(kept.losses)
+    progress = (
+        Progress(stage, recipe.epochs, done=len(losses)) if stage else None
+    )
+    for epoch in range(len(losses), recipe.epochs):
         state, loss = train_epoch(
             state,
             arrays,
-            ops.convert_to_tensor(batches),
-            ops.convert_to_tensor(epoch_rates),
+            ops.convert_to_tensor(order[epoch]),
+            _draws(recipe, order.shape[1:], dataset.input_shape, seed, epoch),
+            ops.convert_to_tensor(rates[epoch]),
         )
         losses.append(float(loss))
         if not math.isfinite(losses[-1]):
             raise DivergedError(
                 f"The loss of {model.name} became {losses[-1]} in epoch "
                 f"{epoch + 1} of {recipe.epochs}."
+            )
+        if checkpoint:
+            weights, velocity, others = state
+            checkpoint.write(
+                [*map(ops.convert_to_numpy, (weights, velocity, *others))],
+                losses,
             )
         if progress:
             progress.advance(f"loss {losses[-1]:.4f}")
@@ -195,7 +261,9 @@ def train(
     )
 
 
-def _training_arrays(split: Split, teacher_logits: np.ndarray | None) -> tuple:
+def _training_arrays(
+    split: Split, teacher_logits: np.ndarray | None, recipe: Recipe
+) -> tuple:
     """Images, labels and teacher's logits on the device."""
     lengths = {"images": len(split.images), "labels": len(split.labels)}
     if teacher_logits is not None:
@@ -203,12 +271,13 @@ def _training_arrays(split: Split, teacher_logits: np.ndarray | None) -> tuple:
     if len(set(lengths.values())) > 1:
         counts = ", ".join(f"{n} {name}" for name, n in lengths.items())
         raise ValueError(f"Expected as many labels as images; got {counts}.")
+    used = slice(recipe.num_images or None)
     return (
-        ops.convert_to_tensor(split.images, "float32"),
-        ops.convert_to_tensor(split.labels, "int32"),
+        ops.convert_to_tensor(split.images[used], "float32"),
+        ops.convert_to_tensor(split.labels[used], "int32"),
         None
         if teacher_logits is None
-        else ops.convert_to_tensor(teacher_logits, "float32"),
+        else ops.convert_to_tensor(teacher_logits[used], "float32"),
     )
 
 
@@ -227,6 +296,23 @@ def _order(num_images: int, recipe: Recipe, seed: int) -> np.ndarray:
     ]
     seen = np.concatenate(permutations)[:num_seen].astype(np.int32)
     return seen.reshape(recipe.epochs, steps, batch)
+
+
+def _draws(
+    recipe: Recipe,
+    num: tuple[int, ...],
+    image_shape: Shape,
+    seed: int,
+    epoch: int,
+):
+    """What is random in an epoch's images, as a tensor; None for nothing."""
+    if not recipe.augmentation:
+        return None
+    # By the epoch, so that a training that goes on sees what it would have.
+    rng = np.random.default_rng([seed, epoch])
+    return ops.convert_to_tensor(
+        recipe.augmentation.draw(rng, num, image_shape)
+    )
 
 
 def _learning_rates(recipe: Recipe, num_steps: int) -> np.ndarray:
@@ -279,7 +365,7 @@ def _split(weights, variables) -> list:
 
 
 def _epoch_function(model: keras.Model, recipe: Recipe) -> Callable:
-    """(state, arrays, batches, rates) -> (state, mean loss), compiled."""
+    """(state, arrays, batches, draws, rates) -> (state, mean loss)."""
     variables = model.trainable_variables
 
     def loss_of(weights, others, images, labels, teacher):
@@ -291,14 +377,18 @@ def _epoch_function(model: keras.Model, recipe: Recipe) -> Callable:
 
     gradient_of = value_and_grad(loss_of)
 
-    def train_epoch(state, arrays, batches, rates):
+    def train_epoch(state, arrays, batches, draws, rates):
         def step(index, carry):
             (weights, velocity, others), total = carry
-            batch = [
+            images, *targets = [
                 None if array is None else ops.take(array, batches[index], 0)
                 for array in arrays
             ]
-            (loss, others), gradient = gradient_of(weights, others, *batch)
+            if draws is not None:
+                images = recipe.augmentation(images, draws[index])
+            (loss, others), gradient = gradient_of(
+                weights, others, images, *targets
+            )
             change = rates[index] * gradient
             velocity = _MOMENTUM * velocity - change
             weights *= 1 - rates[index] * recipe.weight_decay
@@ -314,8 +404,11 @@ def _epoch_function(model: keras.Model, recipe: Recipe) -> Callable:
 
 def _loss(recipe: Recipe, outputs, labels, teacher):
     """Mean cross-entropy with the labels, and with the teacher's softmax."""
+    smoothing, num_classes = recipe.label_smoothing, outputs.shape[-1]
+    targets = ops.one_hot(labels, num_classes, dtype=outputs.dtype)
+    targets = (1 - smoothing) * targets + smoothing / num_classes
     loss = ops.mean(
-        ops.sparse_categorical_crossentropy(labels, outputs, from_logits=True)
+        ops.categorical_crossentropy(targets, outputs, from_logits=True)
     )
     if teacher is None:
         return loss

@@ -53,7 +53,10 @@ rng = np.random.default_rng(0)
 for variable in model.trainable_variables:
     if "kernel" in variable.path:
         variable.assign(rng.normal(0, 0.5, variable.shape))
-recipe = training.Recipe(epochs=3, batch_size=16, learning_rate=0.02)
+recipe = training.Recipe(
+    epochs=3, batch_size=16, learning_rate=0.02, label_smoothing=0.1,
+    max_shift=1, mirror=True, cutout=1,
+)
 result = training.train(
     model, dataset, recipe, seed=0, teacher_logits=logits
 )

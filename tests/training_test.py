@@ -6,9 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from archcomp_tf import training
+from archcomp_tf import checkpoint, training
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
+from archcomp_tf.checkpoint import Checkpoint
 from archcomp_tf.datasets import Dataset, Split
 from archcomp_tf.training import DivergedError, Recipe
 
@@ -228,6 +229,78 @@ def test_a_training_stops_between_epochs_when_its_time_is_over():
         _train(max_seconds=1e-4)
 
 
+class _KilledError(Exception):
+    """Stands for the end of the process."""
+
+
+def test_a_training_that_was_killed_goes_on_to_the_same_weights(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(checkpoint, "_MIN_SECONDS", 0)
+    recipe = dataclasses.replace(RECIPE, epochs=4, max_shift=1)
+    whole, expected = _train(recipe)
+
+    kept = Checkpoint(tmp_path / "state.npz", "this one")
+    write = Checkpoint.write
+
+    def killed_after_two(self, arrays, losses):
+        write(self, arrays, losses)
+        if len(losses) == 2:
+            raise _KilledError
+
+    monkeypatch.setattr(Checkpoint, "write", killed_after_two)
+    with pytest.raises(_KilledError):
+        _train(recipe, checkpoint=kept)
+    monkeypatch.setattr(Checkpoint, "write", write)
+    # Other first weights: those that count are in the file.
+    keras.utils.set_random_seed(99)
+    model = build(ARCHITECTURE, INPUT_SHAPE, NUM_CLASSES)
+    result = training.train(model, DATASET, recipe, seed=0, checkpoint=kept)
+    assert result.losses == expected.losses
+    assert _same_weights(model, whole)
+
+
+def test_changed_images_are_learnt_from_and_are_others_in_each_epoch():
+    plain, _ = _train()
+    recipe = dataclasses.replace(RECIPE, max_shift=1, mirror=False)
+    model, result = _train(recipe)
+    assert not _same_weights(plain, model)
+    assert result.validation_accuracy > 0.9
+    draws = [
+        training._draws(recipe, (2, 3), INPUT_SHAPE, 0, epoch)
+        for epoch in (0, 1)
+    ]
+    assert not np.array_equal(*draws)
+
+
+def test_a_part_of_the_images_is_the_first_of_them():
+    split = DATASET.train
+    part = dataclasses.replace(
+        DATASET, train=Split(split.images[:24], split.labels[:24])
+    )
+    recipe = dataclasses.replace(RECIPE, epochs=2)
+    expected, _ = _train(
+        recipe, dataset=part, teacher_logits=TEACHER_LOGITS[:24]
+    )
+    model, _ = _train(
+        dataclasses.replace(recipe, num_images=24),
+        teacher_logits=TEACHER_LOGITS,
+    )
+    assert _same_weights(model, expected)
+
+
+def test_smoothed_labels_are_those_of_keras_own_loss():
+    outputs = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    labels = np.array([0, 1, 2, 0, 1])
+    ours = training._loss(Recipe(label_smoothing=0.2), outputs, labels, None)
+    keras_loss = keras.losses.CategoricalCrossentropy(
+        from_logits=True, label_smoothing=0.2
+    )
+    assert float(ours) == pytest.approx(
+        float(keras_loss(np.eye(3)[labels], outputs)), abs=1e-6
+    )
+
+
 def test_arrays_that_do_not_belong_together_are_named():
     short = dataclasses.replace(
         DATASET, train=Split(DATASET.train.images, DATASET.train.labels[:-1])
@@ -236,6 +309,31 @@ def test_arrays_that_do_not_belong_together_are_named():
         _train(dataset=short)
     with pytest.raises(ValueError, match="64 labels, 5 teacher's logits"):
         _train(teacher_logits=TEACHER_LOGITS[:5])
+
+
+@pytest.mark.parametrize(
+    ("shape", "outputs", "message"),
+    [
+        ((6, 6, 3), 4, "takes colour images of 3 channels; .* are grey images"),
+        ((8, 6, 1), 4, r"inputs of shape \(8, 6, 1\); .* shape \(6, 6, 1\)"),
+        ((36,), 4, r"inputs of shape \(36,\)"),
+        ((6, 6, 1), 10, "has 10 outputs; quarters has 4 classes"),
+    ],
+)
+def test_a_classifier_that_does_not_fit_the_data_is_told_why(
+    shape, outputs, message
+):
+    inputs = keras.Input(shape)
+    x = keras.layers.Flatten()(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(outputs)(x))
+    with pytest.raises(ValueError, match=message):
+        training.check_fit(model, DATASET)
+
+
+def test_a_classifier_of_images_of_any_size_fits():
+    inputs = keras.Input((None, None, 1))
+    x = keras.layers.GlobalAveragePooling2D()(inputs)
+    training.check_fit(keras.Model(inputs, keras.layers.Dense(4)(x)), DATASET)
 
 
 def test_accuracy_is_the_share_counted_by_hand():
