@@ -112,6 +112,15 @@ def load(
             f"{name}: training images are {train.images.shape[1:]} but test "
             f"images {test.images.shape[1:]}."
         )
+    for split, labels in (("train", train.labels), ("test", test.labels)):
+        missing = sorted(set(range(num_classes)) - set(labels.tolist()))
+        if missing:
+            raise DataError(
+                f"{name}, {split} split: expected images of each of the "
+                f"{num_classes} classes; there are none of "
+                f"{', '.join(map(str, missing[:10]))}"
+                f"{' and others' if len(missing) > 10 else ''}."
+            )
     train, validation = _cut(name, train, validation_fraction, seed)
     return Dataset(name, num_classes, train, validation, test)
 

@@ -104,7 +104,7 @@ def test_validation_is_cut_from_the_training_images(tmp_path):
 def test_the_cut_is_by_class(tmp_path):
     # 8, 12 and 20 images of three classes, a quarter of each.
     labels = np.repeat([0, 1, 2], [8, 12, 20])
-    path = _write(tmp_path, y_train=labels, y_test=labels[:NUM_TEST])
+    path = _write(tmp_path, y_train=labels, y_test=np.arange(NUM_TEST) % 3)
     dataset = datasets.load(path, validation_fraction=0.25)
     np.testing.assert_array_equal(
         np.bincount(dataset.validation.labels), [2, 3, 5]
@@ -186,6 +186,19 @@ def _with(key: str, index, value, dtype=None) -> dict[str, np.ndarray]:
             "train split: expected integer labels; got <U1",
         ),
         (
+            {"y_test": np.arange(NUM_TEST) % 3},
+            "test split: expected images of each of the 4 classes; there are "
+            "none of 3",
+        ),
+        (
+            {
+                "y_train": 2 * (np.arange(NUM_TRAIN) % 2),
+                "y_test": np.arange(12) % 3,
+            },
+            "train split: expected images of each of the 3 classes; there are "
+            "none of 1",
+        ),
+        (
             _with("y_train", 0, -1),
             "train split: expected labels from 0 on; got labels from -1 to 3",
         ),
@@ -210,7 +223,7 @@ def _with(key: str, index, value, dtype=None) -> dict[str, np.ndarray]:
             "not a readable .npz file: Object arrays",
         ),
         (
-            {"y_train": np.array([3] + [0] * (NUM_TRAIN - 1))},
+            {"y_train": np.array([3] + [0, 1, 2] * 13)},
             "40 training images cannot be cut .* by class",
         ),
     ],
