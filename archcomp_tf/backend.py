@@ -8,6 +8,16 @@ from typing import Any
 
 import keras
 
+# Environment of one of several training processes on a machine: small networks
+# gain nothing from a second core, and no process is to take the whole memory of
+# a GPU.
+SHARING_ENVIRONMENT = {
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+}
+
 
 def value_and_grad(function: Callable[..., tuple[Any, Any]]) -> Callable:
     """Differentiates a function by its first argument.

@@ -13,8 +13,14 @@ from typing import Any
 
 import ml_collections
 
+from archcomp_tf.cost import num_params
+from archcomp_tf.layer import Shape
 from archcomp_tf.objective import Objective
+from archcomp_tf.teachers import TEACHERS
 from archcomp_tf.training import Recipe
+
+# Teachers that two cores can train.
+_LIGHT = ("vgg7", "vgg11_half")
 
 
 class ConfigError(ValueError):
@@ -35,6 +41,7 @@ def default_config() -> ml_collections.ConfigDict:
     """Every field there is, with its default."""
     config = ml_collections.ConfigDict()
     config.seed = 0
+    config.num_workers = 1  # processes that train networks side by side
 
     # Where images come from: see `datasets.load`.
     config.dataset = "digits"
@@ -56,13 +63,12 @@ def default_config() -> ml_collections.ConfigDict:
     # Replaced as a whole by a config, since each objective has its own fields.
     config.objective = objective_config("LogParams", weight=0.05)
 
-    # How many networks are trained, in how many processes, and how; all
-    # students are distilled from the teacher where `distil` is set.
+    # How many networks are trained, and how; all students are distilled from
+    # the teacher where `distil` is set.
     config.labels = ml_collections.ConfigDict()
     config.labels.num_labels = 48
     config.labels.num_initial = 16
     config.labels.labels_a_round = 4  # the workers share a round
-    config.labels.num_workers = 1
     config.labels.max_seconds = 3600.0  # a longer training has failed
     config.labels.distil = True
     config.labels.recipe = recipe_config()
@@ -79,13 +85,89 @@ def default_config() -> ml_collections.ConfigDict:
 
     # The final training, of the student and of the controls alike.  So many of
     # a search's best are trained by this recipe, and the best of them stays;
-    # it is then trained `num_restarts` times, of which the best stays.
+    # it is then trained from `num_seeds` seeds, of which the best stays.
+    # `controls` names networks of `teachers.py` that are trained beside it.
     config.student = ml_collections.ConfigDict()
     config.student.recipe = recipe_config(epochs=40)
     config.student.num_finalists = 5
-    config.student.num_restarts = 3
+    config.student.num_seeds = 3
+    config.student.controls = ()
     config.student.num_tuning_trials = 6
     return config.lock()
+
+
+def classifier_config(
+    dataset: str,
+    teacher: str,
+    input_shape: Shape,
+    num_classes: int,
+    *,
+    mirror: bool = False,
+    cutout: int = 0,
+) -> ml_collections.ConfigDict:
+    """The compression of a known network on a data set of small images.
+
+    The student is to have a twentieth of the teacher's weights.  The recipes
+    are for a GPU; around "vgg7" and "vgg11_half" they are light ones, for two
+    cores.
+
+    Args:
+      dataset: see `datasets.load`.
+      teacher: a name in `teachers.py`.
+      input_shape: (height, width, channels) of an image.
+      num_classes: number of classes.
+      mirror: whether an image mirrored left to right is one of its class.
+      cutout: see `Augmentation`.
+
+    Raises:
+      ConfigError: there is no such teacher.
+    """
+    if teacher not in TEACHERS:
+        raise ConfigError(
+            f"Expected a teacher among {', '.join(TEACHERS)}; got {teacher!r}."
+        )
+    architecture = TEACHERS[teacher]
+    size = num_params(architecture, input_shape, num_classes)
+    changes = {"mirror": mirror, "max_shift": 4}
+    config = default_config()
+    with config.unlocked():
+        config.dataset = dataset
+        config.validation_fraction = 0.1
+        config.teacher.architecture = str(architecture)
+        config.objective = objective_config("Budget", max_params=size // 20)
+        if teacher in _LIGHT:
+            config.num_workers = 2
+            changes["max_shift"] = 2
+            config.teacher.recipe = recipe_config(
+                epochs=12, batch_size=128, weight_decay=2e-3, **changes
+            )
+            config.labels.recipe = recipe_config(num_images=10_000, epochs=6)
+            config.student.recipe = recipe_config(
+                epochs=30, batch_size=128, **changes
+            )
+            config.student.num_finalists = 3
+            config.student.num_tuning_trials = 1
+            return config
+        config.num_workers = 4
+        config.teacher.recipe = recipe_config(
+            epochs=60,
+            batch_size=128,
+            # Decoupled: ten times the usual 5e-4, which momentum multiplies.
+            weight_decay=5e-3,
+            label_smoothing=0.1,
+            cutout=cutout,
+            **changes,
+        )
+        config.labels.num_labels = 300
+        config.labels.recipe = recipe_config(
+            num_images=20_000, epochs=10, batch_size=128
+        )
+        config.student.recipe = recipe_config(
+            epochs=200, batch_size=128, weight_decay=2e-3, **changes
+        )
+        config.student.controls = ("resnet20", "resnet32")
+        config.student.num_tuning_trials = 1
+    return config
 
 
 def make_objective(

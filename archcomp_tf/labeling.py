@@ -565,9 +565,7 @@ class Labeler:
             "KERASTUNER_TUNER_ID": f"worker{index}",
             "KERASTUNER_ORACLE_IP": "127.0.0.1",
             "KERASTUNER_ORACLE_PORT": str(self._port),
-            # One core a worker: small networks gain nothing from more.
-            "TF_NUM_INTRAOP_THREADS": "1",
-            "TF_NUM_INTEROP_THREADS": "1",
+            **backend.SHARING_ENVIRONMENT,
         }
         with mock.patch.dict(os.environ, environment):
             worker.start()

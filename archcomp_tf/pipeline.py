@@ -15,7 +15,9 @@ import functools
 import logging
 import math
 import os
+import shutil
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -26,6 +28,7 @@ import scipy.stats
 from archcomp_tf import baselines, cost, datasets
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
+from archcomp_tf.checkpoint import Checkpoint
 from archcomp_tf.compression import search
 from archcomp_tf.config import ConfigError, default_config, make_objective
 from archcomp_tf.corpus import OK, Corpus, Record
@@ -42,18 +45,16 @@ from archcomp_tf.importer import from_keras
 from archcomp_tf.labeling import Labeler, Task, take_chief_address
 from archcomp_tf.ledger import SearchResult, initial_samples
 from archcomp_tf.objective import Objective
-from archcomp_tf.report import (
-    CONTROLS,
-    assemble_results,
-    results_text,
-    write_scalars,
-)
+from archcomp_tf.report import assemble_results, results_text, write_scalars
 from archcomp_tf.search_space import SearchSpace
+from archcomp_tf.students import StudentTrainer
+from archcomp_tf.teachers import TEACHERS
 from archcomp_tf.training import (
     Recipe,
     TrainingResult,
     accuracy,
     build_and_train,
+    check_fit,
     teacher_logits,
 )
 from archcomp_tf.tuning import RecipeTuner
@@ -216,6 +217,7 @@ class Pipeline:
             return
         with self._timed("teacher") as record:
             model = self._given_teacher or self._trained_teacher()
+            check_fit(model, self._dataset)
             architecture = from_keras(model)
             with self._workdir.replacing("teacher/model.keras") as path:
                 save_keras(model, path)
@@ -227,6 +229,7 @@ class Pipeline:
             record["validation_accuracy"] = accuracy(
                 model, self._dataset.validation
             )
+        self._teacher_checkpoint.remove()
 
     def corpus(self) -> None:
         """Labels the samples that the search and its control start from."""
@@ -353,7 +356,7 @@ class Pipeline:
                 self._path("tensorboard/tuning"),
                 {"tuning/validation_accuracy": tuner.accuracies},
             )
-            record |= self._train_student(best, recipe, "student")
+            record |= self._trained({"student": best}, recipe)["student"]
             record["recipe"] = dataclasses.asdict(recipe)
             record["predicted_accuracy"] = self._stage("search")[
                 "predicted_accuracy"
@@ -381,9 +384,10 @@ class Pipeline:
             networks = {
                 "width_scaled": scaled,
                 "random_search": self._finalist(random).architecture.compact,
+                **{n: TEACHERS[n] for n in self._config.student.controls},
             }
-            for name, architecture in networks.items():
-                record[name] = self._train_student(architecture, recipe, name)
+            record |= self._trained(networks, recipe)
+            for name in networks:
                 record[name]["predicted_accuracy"] = None
 
     def report(self) -> None:
@@ -393,14 +397,15 @@ class Pipeline:
             return
         # The one place where the test split is looked at.
         accuracies = {
-            name: accuracy(
-                keras.models.load_model(self._path(f"{folder}/model.keras")),
-                self._dataset.test,
-            )
-            for name, folder in {
-                "teacher": "teacher",
-                "student": _folder(stages["students"]),
-                **{n: _folder(stages["controls"][n]) for n in CONTROLS},
+            name: [self._test_accuracy(path) for path in paths]
+            for name, paths in {
+                "teacher": ["teacher/model.keras"],
+                "student": stages["students"]["trainings"],
+                **{
+                    name: control["trainings"]
+                    for name, control in stages["controls"].items()
+                    if name != "seconds"
+                },
             }.items()
         }
         results = assemble_results(
@@ -422,6 +427,11 @@ class Pipeline:
             seed=self._seed,
             data_dir=self._config.data_dir or None,
         )
+
+    @functools.cached_property
+    def _teacher_checkpoint(self) -> Checkpoint:
+        # Another recipe is another config, which the directory refuses.
+        return Checkpoint(self._path("teacher/training.npz"), "teacher")
 
     @functools.cached_property
     def _teacher_architecture(self) -> Architecture:
@@ -468,7 +478,7 @@ class Pipeline:
         return Labeler(
             task,
             self._corpus,
-            num_workers=self._config.labels.num_workers,
+            num_workers=self._config.num_workers,
             address=self._chief_address,
         )
 
@@ -501,6 +511,7 @@ class Pipeline:
             Recipe(**settings.recipe),
             seed=self._seed,
             stage="teacher epoch",
+            checkpoint=self._teacher_checkpoint,
         )
         self._write_losses("teacher", result)
         return model
@@ -526,36 +537,50 @@ class Pipeline:
         ]
         return max(trained, key=result.score, default=result.best)
 
-    def _train_student(
-        self, architecture: Architecture, recipe: Recipe, name: str
-    ) -> dict[str, Any]:
-        """Trains and exports one network, and says what it is.
+    def _trained(
+        self, networks: Mapping[str, Architecture], recipe: Recipe
+    ) -> dict[str, dict[str, Any]]:
+        """Trains networks, exports the best of each, and says what they are.
 
-        Of several trainings the best on validation data stays.
+        Of several trainings the best on validation data is the network that
+        is given; the others tell how much of its accuracy was luck.
         """
-        num_restarts = self._config.student.num_restarts
-        trained = []
-        for restart in range(num_restarts):
-            model, result = build_and_train(
-                architecture,
-                self._dataset,
-                recipe,
-                seed=self._seed + _SEEDS_APART * restart,
-                teacher_logits=self._teacher_logits,
-                stage=f"{name} {restart + 1}/{num_restarts}, epoch",
-            )
-            self._write_losses(f"{name}_{restart}", result)
-            trained.append((model, result))
-        model, result = max(
-            trained, key=lambda pair: pair[1].validation_accuracy
+        trainer = StudentTrainer(
+            self._dataset,
+            self._teacher_logits,
+            seeds=[
+                self._seed + _SEEDS_APART * index
+                for index in range(self._config.student.num_seeds)
+            ],
+            directory=self._path("students"),
+            num_workers=max(1, self._config.num_workers),
         )
-        record = self._described(architecture)
-        folder = _folder(record)
-        with self._workdir.replacing(f"{folder}/model.keras") as path:
-            save_keras(model, path)
-        with self._workdir.replacing(f"{folder}/saved_model") as path:
-            export_saved_model(model, path)
-        return record | {"validation_accuracy": result.validation_accuracy}
+        records = {}
+        for name, trained in trainer(networks, recipe).items():
+            record = records[name] = self._described(networks[name])
+            accuracies = [r.validation_accuracy for r in trained.results]
+            best = trained.paths[trained.best]
+            record |= {
+                "validation_accuracy": max(accuracies),
+                "validation_accuracies": accuracies,
+                "best": trained.best,
+                "trainings": [
+                    os.fspath(path.relative_to(self._workdir.path))
+                    for path in trained.paths
+                ],
+            }
+            folder = _folder(record)
+            with self._workdir.replacing(f"{folder}/model.keras") as path:
+                shutil.copy(best, path)
+            with self._workdir.replacing(f"{folder}/saved_model") as path:
+                export_saved_model(keras.models.load_model(best), path)
+            for index, result in enumerate(trained.results):
+                self._write_losses(f"{name}_{index}", result)
+        return records
+
+    def _test_accuracy(self, name: str) -> float:
+        model = keras.models.load_model(self._path(name))
+        return accuracy(model, self._dataset.test)
 
     def _export_embedding(
         self, autoencoder: ArchitectureAutoencoder, result: SearchResult

@@ -13,8 +13,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-# The networks beside the student: key in results.json -> name in tables.
-CONTROLS = {
+# Networks beside the student: key in results.json -> name in tables.
+_CONTROLS = {
     "width_scaled": "teacher scaled in width",
     "random_search": "best of random search",
 }
@@ -24,7 +24,7 @@ def assemble_results(
     config: Mapping[str, Any],
     dataset: str,
     stages: Mapping[str, Mapping[str, Any]],
-    test_accuracies: Mapping[str, float],
+    test_accuracies: Mapping[str, Sequence[float]],
 ) -> dict[str, Any]:
     """The contents of results.json.
 
@@ -32,29 +32,29 @@ def assemble_results(
       config: of the run.
       dataset: its name.
       stages: what each stage before the report recorded, by its name.
-      test_accuracies: in [0, 1], of "teacher", "student" and the `CONTROLS`.
+      test_accuracies: in [0, 1], of each training of "teacher", "student" and
+        the controls.
 
     Returns:
       Plain values, as JSON has them.
     """
     teacher = stages["teacher"]
-    networks = {
-        "teacher": teacher,
-        "student": stages["students"],
-        **{name: stages["controls"][name] for name in CONTROLS},
-    }
+    controls = {k: v for k, v in stages["controls"].items() if k != "seconds"}
+    trained = {"student": stages["students"], **controls}
     fields = ("architecture", "num_params", "num_flops", "validation_accuracy")
     rows = {
         name: {field: network[field] for field in fields}
-        | {"test_accuracy": test_accuracies[name]}
-        for name, network in networks.items()
+        | {"test_accuracy": test_accuracies[name][network.get("best", 0)]}
+        for name, network in {"teacher": teacher, **trained}.items()
     }
-    for name in ("student", *CONTROLS):
-        network = networks[name]
+    for name, network in trained.items():
         rows[name] |= {
             "fingerprint": network["fingerprint"],
             "compression_ratio": teacher["num_params"] / network["num_params"],
             "predicted_accuracy": network["predicted_accuracy"],
+            # From several seeds; the network given is the best on validation.
+            "validation_accuracies": network["validation_accuracies"],
+            "test_accuracies": list(test_accuracies[name]),
         }
     search, embedding = stages["search"], stages["autoencoder"]
     return {
@@ -65,7 +65,7 @@ def assemble_results(
         "environment": environment(),
         "teacher": rows["teacher"],
         "student": rows["student"],
-        "controls": {name: rows[name] for name in CONTROLS},
+        "controls": {name: rows[name] for name in controls},
         "search": {key: search[key] for key in ("num_labels", "num_rounds")},
         "embedding": {
             "exact_reconstruction": embedding["exact_reconstruction"],
@@ -95,9 +95,15 @@ def results_table(results: Mapping[str, Any]) -> str:
                 f"{network['num_flops'] / 1e6:.2f}",
                 f"{network['validation_accuracy']:.2%}",
                 f"{network['test_accuracy']:.2%}",
+                _mean_and_spread(
+                    [100 * a for a in network.get("test_accuracies", ())]
+                ),
             )
         )
-    columns = ("", "parameters", "smaller", "MFLOPs", "validation", "test")
+    columns = (
+        *("", "parameters", "smaller", "MFLOPs", "validation", "test"),
+        "test of all seeds, %",
+    )
     return markdown_table(columns, rows)
 
 
@@ -208,13 +214,16 @@ def _networks(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
         "teacher": results["teacher"],
         "**student**": results["student"],
         **{
-            title: results["controls"][name] for name, title in CONTROLS.items()
+            _CONTROLS.get(name, name): control
+            for name, control in results["controls"].items()
         },
     }
 
 
 def _mean_and_spread(values: Sequence[float]) -> str:
-    """Mean and sample standard deviation."""
+    """Mean and sample standard deviation; nothing of no values."""
+    if not values:
+        return ""
     spread = np.std(values, ddof=1) if len(values) > 1 else 0.0
     return f"{np.mean(values):.2f} +- {spread:.2f}"
 

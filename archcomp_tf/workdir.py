@@ -50,6 +50,8 @@ class WorkingDirectory:
     def __init__(self, path: str | os.PathLike, config: dict[str, Any]):
         self.path = pathlib.Path(path)
         self.path.mkdir(parents=True, exist_ok=True)
+        # As it is read back: JSON knows no tuples.
+        config = json.loads(json.dumps(config))
         known = self._read("config.json")
         if known is None:
             self.write_json("config.json", config)

@@ -58,7 +58,7 @@ def test_every_stage_runs_alone_on_what_the_one_before_it_left(tmp_path, data):
 
 def test_the_same_program_is_a_chief_or_its_worker(tmp_path, data):
     """The worker knows neither the chief's folder nor its data set."""
-    flags = (CONFIG, data, "--config.labels.num_workers=0", "--workdir=run")
+    flags = (CONFIG, data, "--config.num_workers=0", "--workdir=run")
     done = _run("bin/train_teacher.py", *flags, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     with socket.socket() as server:

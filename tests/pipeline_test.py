@@ -1,7 +1,6 @@
 """Tests of the whole flow on a tiny data set: files, resuming, refusals."""
 
 import json
-import shutil
 import subprocess
 import sys
 
@@ -11,7 +10,6 @@ import pytest
 import tiny
 
 import archcomp_tf
-from archcomp_tf import pipeline
 from archcomp_tf.builder import build
 from archcomp_tf.config import ConfigError
 from archcomp_tf.corpus import Corpus
@@ -19,8 +17,7 @@ from archcomp_tf.fitting import MIN_LABELS
 from archcomp_tf.importer import UnsupportedModelError
 from archcomp_tf.objective import LogParams
 from archcomp_tf.pipeline import STAGES, Pipeline
-from archcomp_tf.training import Recipe, TrainingResult, accuracy
-from archcomp_tf.tuning import RecipeTuner
+from archcomp_tf.training import accuracy
 from archcomp_tf.workdir import MissingStageError, OtherConfigError
 
 NETWORK_FIELDS = {
@@ -34,6 +31,8 @@ STUDENT_FIELDS = NETWORK_FIELDS | {
     "fingerprint",
     "compression_ratio",
     "predicted_accuracy",
+    "validation_accuracies",
+    "test_accuracies",
 }
 
 
@@ -139,35 +138,23 @@ def test_every_stage_leaves_tensorboard_scalars(finished):
     }
 
 
-def test_of_several_trainings_of_the_student_the_best_stays(
-    finished, tmp_path, monkeypatch
-):
-    config, workdir, _ = finished
-    again = tmp_path / "workdir"
-    shutil.copytree(workdir, again)
-    shutil.rmtree(again / "students")
-    trained = {}
+def test_of_several_trainings_the_best_on_validation_data_is_given(finished):
+    _, workdir, result = finished
+    for network in (result.results["student"], *_controls(result)):
+        folder = workdir / "students" / network["fingerprint"]
+        accuracies = network["validation_accuracies"]
+        assert len(accuracies) == len(network["test_accuracies"]) == 2
+        assert network["validation_accuracy"] == max(accuracies)
+        best = int(np.argmax(accuracies))
+        assert network["test_accuracy"] == network["test_accuracies"][best]
+        trainings = sorted(folder.glob("seed_*.keras"))
+        assert len(trainings) == 2
+        given = (folder / "model.keras").read_bytes()
+        assert any(given == path.read_bytes() for path in trainings)
 
-    def build_and_train(architecture, *arguments, seed, **options):
-        # The second training, and no other, is any good.
-        model = build(architecture, tiny.SHAPE, tiny.NUM_CLASSES)
-        accuracy = 0.5 if trained else 0.25
-        trained[accuracy] = seed, model.get_weights()
-        return model, TrainingResult(accuracy, seconds=1.0)
 
-    monkeypatch.setattr(pipeline, "build_and_train", build_and_train)
-    monkeypatch.setattr(RecipeTuner, "best", lambda _: Recipe())
-    Pipeline(config, again).students()
-    stage = json.loads((again / "students/stage.json").read_text())
-    assert stage["validation_accuracy"] == 0.5
-    assert trained[0.5][0] != trained[0.25][0]  # another seed
-    model = keras.models.load_model(
-        again / "students" / stage["fingerprint"] / "model.keras"
-    )
-    for weight, expected in zip(
-        model.get_weights(), trained[0.5][1], strict=True
-    ):
-        np.testing.assert_array_equal(weight, expected)
+def _controls(result):
+    return result.results["controls"].values()
 
 
 def test_a_finished_run_is_not_run_again_and_no_label_is_bought_twice(

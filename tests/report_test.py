@@ -26,9 +26,15 @@ RESULTS = {
     "seed": 3,
     "seconds": {"teacher": 12.4, "search": 99.6},
     "teacher": _network(1_000_000, 20_000_000, 0.975, 0.9625),
-    "student": _network(50_000, 1_250_000, 0.95, 0.93, compression_ratio=20.0),
+    "student": _network(
+        *(50_000, 1_250_000, 0.95, 0.93),
+        compression_ratio=20.0,
+        test_accuracies=[0.93, 0.91],
+    ),
     "controls": {
-        "width_scaled": _network(40_000, 2_500_000, 0.9, 0.89),
+        "width_scaled": _network(
+            *(40_000, 2_500_000, 0.9, 0.89), test_accuracies=[0.89]
+        ),
         "random_search": _network(8_000, 500_000, 0.8, 1.0),
     },
     "search": {"num_labels": 40, "num_rounds": 3},
@@ -57,18 +63,22 @@ def test_the_table_has_a_row_a_network_with_its_numbers():
         "MFLOPs",
         "validation",
         "test",
+        "test of all seeds, %",
     ]
     assert all(set(cell) == {"-"} for cell in rule)
     assert rows == [
-        ["teacher", "1,000,000", "1.0x", "20.00", "97.50%", "96.25%"],
-        ["**student**", "50,000", "20.0x", "1.25", "95.00%", "93.00%"],
+        ["teacher", "1,000,000", "1.0x", "20.00", "97.50%", "96.25%", ""],
+        [
+            "**student**",
+            *("50,000", "20.0x", "1.25", "95.00%", "93.00%", "92.00 +- 1.41"),
+        ],
         [
             "teacher scaled in width",
-            *("40,000", "25.0x", "2.50", "90.00%", "89.00%"),
+            *("40,000", "25.0x", "2.50", "90.00%", "89.00%", "89.00 +- 0.00"),
         ],
         [
             "best of random search",
-            *("8,000", "125.0x", "0.50", "80.00%", "100.00%"),
+            *("8,000", "125.0x", "0.50", "80.00%", "100.00%", ""),
         ],
     ]
 
@@ -79,7 +89,7 @@ def test_the_columns_of_the_table_line_up():
         tuple(i for i, char in enumerate(line) if char == "|") for line in lines
     }
     assert len(bars) == 1
-    assert len(bars.pop()) == 7
+    assert len(bars.pop()) == 8
 
 
 @pytest.mark.parametrize(

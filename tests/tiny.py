@@ -57,7 +57,7 @@ def config(path):
         config.autoencoder.num_architectures = 128
         config.student.recipe = recipe_config(epochs=2, batch_size=16)
         config.student.num_finalists = 2
-        config.student.num_restarts = 2
+        config.student.num_seeds = 2
         config.student.num_tuning_trials = 1
     return config
 

@@ -1,0 +1,216 @@
+"""Trains the networks that are kept: the student and what it is held against.
+
+Each is trained from several seeds, side by side where there are several
+processes.  A training that is done is found again, one that was killed goes
+on:
+
+    <fingerprint>/seed_<N>.keras    the network, trained from seed N
+    <fingerprint>/seed_<N>.json     what came out of that training
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import json
+import multiprocessing
+import os
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from unittest import mock
+
+import numpy as np
+
+from archcomp_tf.architecture import Architecture
+from archcomp_tf.backend import SHARING_ENVIRONMENT
+from archcomp_tf.checkpoint import Checkpoint
+from archcomp_tf.datasets import Dataset
+from archcomp_tf.export import save_keras
+from archcomp_tf.progress import Progress
+from archcomp_tf.training import Recipe, TrainingResult, build_and_train
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedNetwork:
+    """One network, trained from several seeds.
+
+    Attributes:
+      paths: of the `.keras` files, one a seed.
+      results: what came out of each training.
+    """
+
+    paths: tuple[pathlib.Path, ...]
+    results: tuple[TrainingResult, ...]
+
+    @property
+    def best(self) -> int:
+        """The place of the training with the highest validation accuracy."""
+        accuracies = [result.validation_accuracy for result in self.results]
+        return int(np.argmax(accuracies))
+
+
+class StudentTrainer:
+    """Trains networks on one data set and keeps them.
+
+    Args:
+      dataset: trained on its train split, judged on its validation split.
+      teacher_logits: `[len(dataset.train), num_classes]`, or None.
+      seeds: of the trainings of each network.
+      directory: where networks are kept.
+      num_workers: 1 trains in this process; more train as many networks at
+        once, each in a process with one core.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        teacher_logits: np.ndarray | None,
+        *,
+        seeds: Sequence[int],
+        directory: str | os.PathLike,
+        num_workers: int = 1,
+    ):
+        self._dataset = dataset
+        self._teacher_logits = teacher_logits
+        self._seeds = tuple(seeds)
+        self._directory = pathlib.Path(directory)
+        self._num_workers = num_workers
+
+    def __call__(
+        self, networks: Mapping[str, Architecture], recipe: Recipe
+    ) -> dict[str, TrainedNetwork]:
+        """Trains networks, those whose training is done excepted.
+
+        Args:
+          networks: what to train, by what it is called in the log.
+          recipe: how.
+
+        Returns:
+          The networks by the same names.
+
+        Raises:
+          DivergedError: a training diverged.
+        """
+        jobs = {
+            (name, seed): _Job(
+                architecture, recipe, seed, self._directory, name
+            )
+            for name, architecture in networks.items()
+            for seed in self._seeds
+        }
+        todo = {}  # the same network under two names is trained once
+        for job in jobs.values():
+            if job.result() is None:
+                todo[job.path] = job
+        self._run(list(todo.values()))
+        return {
+            name: TrainedNetwork(
+                tuple(jobs[name, seed].path for seed in self._seeds),
+                tuple(jobs[name, seed].result() for seed in self._seeds),
+            )
+            for name in networks
+        }
+
+    def _run(self, jobs: list[_Job]) -> None:
+        if self._num_workers == 1 or len(jobs) < 2:
+            for job in jobs:
+                job.run(self._dataset, self._teacher_logits, job.name)
+            return
+        progress = Progress("training", len(jobs))
+        with self._processes() as pool:
+            futures = {pool.submit(_run_job, job): job for job in jobs}
+            try:
+                for future in concurrent.futures.as_completed(futures):
+                    job, result = futures[future], future.result()
+                    progress.advance(
+                        f"{job.name}, seed {job.seed}, "
+                        f"validation {result.validation_accuracy:.2%}"
+                    )
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    @contextlib.contextmanager
+    def _processes(self) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
+        with (
+            mock.patch.dict(os.environ, SHARING_ENVIRONMENT),
+            concurrent.futures.ProcessPoolExecutor(
+                self._num_workers,
+                multiprocessing.get_context("spawn"),
+                initializer=_share,
+                initargs=(self._dataset, self._teacher_logits),
+            ) as pool,
+        ):
+            yield pool
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """One training of one network."""
+
+    architecture: Architecture
+    recipe: Recipe
+    seed: int
+    directory: pathlib.Path
+    name: str
+
+    @property
+    def path(self) -> pathlib.Path:
+        folder = self.directory / self.architecture.fingerprint
+        return folder / f"seed_{self.seed}.keras"
+
+    def result(self) -> TrainingResult | None:
+        """What came out of it; None where it is not done."""
+        path = self.path.with_suffix(".json")
+        if not path.exists():
+            return None
+        record = json.loads(path.read_text())
+        if record.pop("recipe") != dataclasses.asdict(self.recipe):
+            return None
+        return TrainingResult(**record | {"losses": tuple(record["losses"])})
+
+    def run(
+        self,
+        dataset: Dataset,
+        teacher_logits: np.ndarray | None,
+        stage: str | None = None,
+    ) -> TrainingResult:
+        """Trains the network and keeps it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint = Checkpoint(
+            self.path.with_name(f"seed_{self.seed}.npz"), self.recipe.name
+        )
+        model, result = build_and_train(
+            self.architecture,
+            dataset,
+            self.recipe,
+            seed=self.seed,
+            teacher_logits=teacher_logits,
+            stage=stage and f"{stage}, seed {self.seed}, epoch",
+            checkpoint=checkpoint,
+        )
+        # The record last: what it says is there when it is there.
+        part = self.path.with_name(f"part-{self.path.name}")
+        save_keras(model, part)
+        os.replace(part, self.path)
+        record = dataclasses.asdict(result)
+        record["recipe"] = dataclasses.asdict(self.recipe)
+        part = part.with_suffix(".json")
+        part.write_text(json.dumps(record, indent=2) + "\n")
+        os.replace(part, self.path.with_suffix(".json"))
+        checkpoint.remove()
+        return result
+
+
+# What all jobs of a process are trained on: sent once, not with each job.
+_shared: tuple[Dataset, np.ndarray | None] | None = None
+
+
+def _share(dataset: Dataset, teacher_logits: np.ndarray | None) -> None:
+    global _shared
+    _shared = dataset, teacher_logits
+
+
+def _run_job(job: _Job) -> TrainingResult:
+    return job.run(*_shared)
