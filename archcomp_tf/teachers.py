@@ -2,9 +2,11 @@
 
 Sources: VGG with batch norm, arXiv 1409.1556, one Dense after the pooled
 features; ResNet's CIFAR form of the ImageNet networks (a 3x3 stem, no first
-pool), arXiv 1512.03385; MobileNetV1, arXiv 1704.04861, and V2, arXiv
-1801.04381, with the first strides left out, so that 4x4 maps are left at the
-end.
+pool), arXiv 1512.03385, and its own networks for CIFAR-10 (section 4.2 there,
+with projections in place of padded shortcuts); MobileNetV1, arXiv 1704.04861,
+and V2, arXiv 1801.04381, with the first strides left out, so that 4x4 maps are
+left at the end.  "vgg7" and "vgg11_half" are our own, for machines without a
+GPU.
 """
 
 from __future__ import annotations
@@ -21,10 +23,19 @@ def _vgg(*convs: int) -> list[Layer]:
     return layers
 
 
-def _resnet(*blocks: int) -> list[Layer]:
-    layers = [Layer("conv", 64)]
+def _vgg7() -> list[Layer]:
+    pool = Layer("max_pool", kernel_size=2, strides=2)
+    layers = [Layer("conv", 32), pool]
+    for filters in (64, 128):
+        layers += [*[Layer("conv", filters)] * 2, pool]
+    return [*layers, Layer("conv", 256)]
+
+
+def _resnet(*blocks: int, filters: int = 64) -> list[Layer]:
+    layers = [Layer("conv", filters)]
     for stage, num in enumerate(blocks):
-        layers += _stage(num, 1 if stage == 0 else 2, "residual", 64 * 2**stage)
+        strides = 1 if stage == 0 else 2
+        layers += _stage(num, strides, "residual", filters * 2**stage)
     return layers
 
 
@@ -69,10 +80,16 @@ def _stage(
 TEACHERS: dict[str, Architecture] = {
     name: Architecture(tuple(layers))
     for name, layers in {
+        "vgg7": _vgg7(),
+        "vgg11_half": Architecture(tuple(_vgg(1, 1, 2, 2, 2)))
+        .scale_width(0.5)
+        .layers,
         "vgg11": _vgg(1, 1, 2, 2, 2),
         "vgg13": _vgg(2, 2, 2, 2, 2),
         "vgg16": _vgg(2, 2, 3, 3, 3),
         "vgg19": _vgg(2, 2, 4, 4, 4),
+        "resnet20": _resnet(3, 3, 3, filters=16),
+        "resnet32": _resnet(5, 5, 5, filters=16),
         "resnet18": _resnet(2, 2, 2, 2),
         "resnet34": _resnet(3, 4, 6, 3),
         "mobilenet_v1": _mobilenet_v1(),

@@ -11,12 +11,14 @@ from archcomp_tf import cost
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.config import (
     ConfigError,
+    classifier_config,
     default_config,
     make_objective,
     objective_config,
     recipe_config,
 )
 from archcomp_tf.objective import Budget, LogParams, N2NReward, Tolerance
+from archcomp_tf.teachers import TEACHERS
 from archcomp_tf.training import Recipe
 
 _CONFIGS = sorted(
@@ -26,10 +28,14 @@ every_config = pytest.mark.parametrize(
     "path", _CONFIGS, ids=lambda path: path.stem
 )
 
-# Config -> shape of its images, classes, parameters of its teacher.  Where
-# the teacher is a file and no text there is no number: None.
-TEACHERS = {
+# Config -> shape of its images, classes, parameters of its teacher, trainable
+# or not.  Where the teacher is a file and no text there is no number: None.
+PINNED = {
+    "cifar10": ((32, 32, 3), 10, 11_183_626),
+    "cifar100": ((32, 32, 3), 100, 11_183_626 + 90 * 513),
     "digits": ((8, 8, 1), 10, 335_594),
+    "fashion_mnist": ((28, 28, 1), 10, 577_610),
+    "svhn_cropped": ((32, 32, 3), 10, 11_183_626),
 }
 
 
@@ -173,7 +179,7 @@ def test_an_objective_with_the_wrong_fields_is_refused_with_the_right_ones(
 
 
 def test_every_config_has_its_teacher_pinned_here():
-    assert {path.stem for path in _CONFIGS} == set(TEACHERS)
+    assert {path.stem for path in _CONFIGS} == set(PINNED)
 
 
 @every_config
@@ -198,10 +204,25 @@ def test_the_objective_and_recipes_of_a_file_can_be_made(path):
 def test_a_file_names_one_teacher_with_the_pinned_size(path):
     teacher = _get_config(path).teacher
     assert bool(teacher.architecture) != bool(teacher.model)
-    input_shape, num_classes, pinned = TEACHERS[path.stem]
+    input_shape, num_classes, pinned = PINNED[path.stem]
     if teacher.architecture:
         architecture = Architecture.parse(teacher.architecture)
         size = cost.num_params(architecture, input_shape, num_classes)
         assert size == pinned
     else:
         assert pinned is None
+
+
+@pytest.mark.parametrize("teacher", TEACHERS)
+def test_a_data_set_can_be_compressed_from_every_teacher(teacher):
+    config = classifier_config("data.npz", teacher, (32, 32, 3), 10)
+    assert Architecture.parse(config.teacher.architecture) == TEACHERS[teacher]
+    size = cost.num_params(TEACHERS[teacher], (32, 32, 3), 10)
+    budget = make_objective(config.objective)
+    assert size / 20 - 1 < budget.max_params <= size / 20
+    assert set(config.student.controls) <= set(TEACHERS)
+
+
+def test_a_teacher_that_nobody_knows_is_refused_with_those_that_are_known():
+    with pytest.raises(ConfigError, match="vgg19, .*; got 'alexnet'"):
+        classifier_config("cifar10", "alexnet", (32, 32, 3), 10)

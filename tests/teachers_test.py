@@ -1,5 +1,7 @@
 """Tests of the well-known teachers."""
 
+import itertools
+
 import pytest
 
 from archcomp_tf import cost
@@ -7,14 +9,29 @@ from archcomp_tf.builder import build
 from archcomp_tf.search_space import SearchSpace
 from archcomp_tf.teachers import TEACHERS
 
+
+def _vgg_params(*widths: int) -> int:
+    """Of 3x3 convolutions from width to width, and ten classes."""
+    return 10 * (widths[-1] + 1) + sum(
+        9 * inputs * outputs + 3 * outputs  # weights, bias, scale and offset
+        for inputs, outputs in itertools.pairwise(widths)
+    )
+
+
 # Trainable parameters for 32x32 colour images and 10 classes, as published, and
 # the biases that our `conv` has and the first or last convolution there has
 # not.
 PARAMETERS = {
+    "vgg7": _vgg_params(3, 32, 64, 64, 128, 128, 256),
+    "vgg11_half": _vgg_params(3, 32, 64, 128, 128, 256, 256, 256, 256),
     "vgg11": 9_231_114,
     "vgg13": 9_416_010,
     "vgg16": 14_728_266,
     "vgg19": 20_040_522,
+    # The shortcuts are projected: 1x1 convolutions to 32 and 64 channels with
+    # their batch norms.
+    "resnet20": 269_722 + 16 + (16 * 32 + 64) + (32 * 64 + 128),
+    "resnet32": 464_154 + 16 + (16 * 32 + 64) + (32 * 64 + 128),
     "resnet18": 11_173_962 + 64,
     "resnet34": 21_282_122 + 64,
     "mobilenet_v1": 3_217_226 + 32,

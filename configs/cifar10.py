@@ -1,0 +1,14 @@
+"""CIFAR-10, from a teacher chosen by name.
+
+Source: Krizhevsky, 2009; TFDS cifar10: 50,000 + 10,000 colour images of 32x32.
+Command: python bin/run_pipeline.py --config=configs/cifar10.py:vgg7
+"""
+
+from archcomp_tf.config import classifier_config
+
+
+def get_config(teacher="resnet18"):
+    """A student of a twentieth of the weights of `teacher`."""
+    return classifier_config(
+        "cifar10", teacher, (32, 32, 3), 10, mirror=True, cutout=8
+    )
