@@ -143,9 +143,10 @@ def classifier_config(
             )
             config.labels.recipe = recipe_config(num_images=10_000, epochs=6)
             config.student.recipe = recipe_config(
-                epochs=30, batch_size=128, **changes
+                epochs=24, batch_size=128, **changes
             )
-            config.student.num_finalists = 3
+            config.labels.num_labels = 40
+            config.student.num_finalists = 2
             config.student.num_tuning_trials = 1
             return config
         config.num_workers = 4
