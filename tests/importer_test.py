@@ -1,15 +1,19 @@
 """Tests of `importer`: what `build` makes and what others make by hand."""
 
+import collections
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
+from people_models import READ, REFUSED
 
 from archcomp_tf import cost
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
-from archcomp_tf.importer import UnsupportedModelError, from_keras
+from archcomp_tf.importer import UnsupportedModelError, explain, from_keras
 from archcomp_tf.layer import KINDS, Layer
+from archcomp_tf.reading import Reading
 
 SHAPE = (9, 8, 3)
 CLASSES = 4
@@ -150,6 +154,7 @@ def test_batch_norm_is_all_that_a_plain_convolution_lacks():
         layers.ELU(),
         layers.PReLU(),
         *map(layers.Activation, ["relu6", "swish", "gelu", "hard_silu"]),
+        *map(layers.Activation, ["tanh", "sigmoid", "softplus", "mish"]),
     ],
 )
 def test_every_common_activation_counts_as_relu(activation):
@@ -200,8 +205,100 @@ def test_a_model_inside_a_model_is_read_in_its_place():
     assert str(from_keras(model)) == "conv3x3-6 conv1x1-8"
 
 
-def test_mobilenet_v2_reads_as_table_2_of_its_paper():
-    model = keras.applications.MobileNetV2((32, 32, 3), weights=None, classes=9)
+def check(reading, model: keras.Model) -> None:
+    """Every weight is in a row, and every row says why it differs."""
+    built = cost.num_params(
+        reading.architecture, reading.input_shape, reading.num_classes
+    )
+    rows = reading.rows
+    assert sum(row.num_params for row in rows) == model.count_params()
+    assert sum(row.built_params for row in rows) == built
+    for row in rows:
+        differences = row.built_params - row.num_params
+        assert sum(row.causes.values()) == differences
+
+
+def differences(reading) -> collections.Counter:
+    """Weights built minus weights in the model, by cause."""
+    total = collections.Counter()
+    for row in reading.rows:
+        total.update(row.causes)
+    return total
+
+
+@pytest.mark.parametrize("seed", range(0, 60, 4))
+def test_a_built_model_differs_in_nothing_from_what_is_built_of_it(seed):
+    model = build(random_architecture(seed), SHAPE, CLASSES)
+    reading = explain(model)
+    check(reading, model)
+    assert [row.why for row in reading.rows] == [""] * len(reading.rows)
+    assert (reading.input_shape, reading.num_classes) == (SHAPE, CLASSES)
+
+
+@pytest.mark.parametrize("function", READ, ids=lambda f: f.__name__)
+def test_a_model_as_people_write_it_is_read_and_explained(function):
+    model = function()
+    reading = explain(model)
+    assert str(reading.architecture) == READ[function]
+    check(reading, model)
+
+
+@pytest.mark.parametrize("function", REFUSED, ids=lambda f: f.__name__)
+def test_a_model_of_other_layers_is_refused_by_the_name_of_one(function):
+    name, needed = REFUSED[function]
+    with pytest.raises(UnsupportedModelError) as error:
+        from_keras(function())
+    assert repr(name) in str(error.value)
+    assert needed in str(error.value).partition("expected ")[2]
+
+
+def application(name: str) -> tuple[keras.Model, Reading]:
+    """A model of Keras', read, and held against what is built of it."""
+    shape = 32, 32, 3
+    function = getattr(keras.applications, name)
+    model = function(input_shape=shape, weights=None, classes=9)
+    reading = explain(model)
+    check(reading, model)
+    built = build(from_keras(model), shape, 9).count_params()
+    total = sum(differences(reading).values())
+    assert built - model.count_params() == total
+    return model, reading
+
+
+def test_vgg16_of_keras_lacks_the_batch_norms_alone():
+    _, reading = application("VGG16")
+    assert str(reading.architecture) == (
+        "conv3x3-64 conv3x3-64 max_pool2x2/2 conv3x3-128 conv3x3-128 "
+        "max_pool2x2/2 conv3x3-256 conv3x3-256 conv3x3-256 max_pool2x2/2 "
+        "conv3x3-512 conv3x3-512 conv3x3-512 max_pool2x2/2 conv3x3-512 "
+        "conv3x3-512 conv3x3-512 max_pool2x2/2 flatten dense-4096 dense-4096"
+    )
+    filters = (64 * 2 + 128 * 2 + 256 * 3) + 512 * 6
+    assert differences(reading) == {"batch norm": 4 * filters}
+    assert not any(row.remarks for row in reading.rows)
+
+
+def test_mobilenet_of_keras_lacks_the_bias_of_its_first_convolution():
+    _, reading = application("MobileNet")
+    expected = ["conv3x3-32/2"]
+    for filters, repeats, strides in (
+        (64, 1, 1),
+        (128, 2, 2),
+        (256, 2, 2),
+        (512, 6, 2),
+        (1024, 2, 2),
+    ):
+        block = f"separable_conv3x3-{filters}"
+        expected += [f"{block}/{strides}" if strides > 1 else block]
+        expected += [block] * (repeats - 1)
+    assert str(reading.architecture) == " ".join(expected)
+    assert differences(reading) == {"bias": 32}
+    assert reading.rows[0].causes == {"bias": 32}
+    assert reading.rows[-1].remarks == ("a convolution of one pixel",)
+
+
+def test_mobilenet_v2_of_keras_is_table_2_of_its_paper_but_for_two_biases():
+    _, reading = application("MobileNetV2")
     expected = "conv3x3-32/2 "
     for expansion, filters, repeats, strides in (
         (1, 16, 1, 1),
@@ -215,7 +312,37 @@ def test_mobilenet_v2_reads_as_table_2_of_its_paper():
         block = f"inverted_residual3x3-{filters}x{expansion}"
         expected += f"{block}/2 " if strides == 2 else f"{block} "
         expected += f"{block} " * (repeats - 1)
-    assert str(from_keras(model)) == expected + "conv1x1-1280"
+    assert str(reading.architecture) == expected + "conv1x1-1280"
+    assert differences(reading) == {"bias": 32 + 1280}
+    remarks = {text for row in reading.rows for text in row.remarks}
+    assert remarks == {"ReLU(6) built as relu"}
+
+
+def test_resnet50_of_keras_has_biases_and_strides_elsewhere():
+    model, reading = application("ResNet50")
+    blocks = [
+        f"bottleneck3x3-{filters}" + "/2" * (filters > 256 and index == 0)
+        for filters, num in ((256, 3), (512, 4), (1024, 6), (2048, 3))
+        for index in range(num)
+    ]
+    expected = ["conv7x7-64/2", "max_pool3x3/2", *blocks]
+    assert str(reading.architecture) == " ".join(expected)
+    convs = [x for x in model.layers if isinstance(x, layers.Conv2D)]
+    biases = sum(layer.filters for layer in convs if layer.name != "conv1_conv")
+    assert differences(reading) == {"bias": -biases}
+    moved = [row.read_as for row in reading.rows if row.remarks]
+    assert moved == [block for block in blocks if block.endswith("/2")]
+
+
+def test_resnet50_v2_of_keras_is_read_too():
+    _, reading = application("ResNet50V2")
+    blocks = [
+        f"bottleneck3x3-{filters}"
+        + "/2" * (index == num - 1 and filters < 2048)
+        for filters, num in ((256, 3), (512, 4), (1024, 6), (2048, 3))
+        for index in range(num)
+    ]
+    assert str(reading.architecture).split()[2:] == blocks
 
 
 def test_without_the_biases_of_build_the_wider_block_is_read():
@@ -231,7 +358,6 @@ def test_without_the_biases_of_build_the_wider_block_is_read():
     ("layer", "needed"),
     [
         (layers.Conv2DTranspose(4, 3, activation="relu"), "Conv2DTranspose"),
-        (layers.GlobalMaxPooling2D(keepdims=True), "GlobalMaxPooling2D"),
         (layers.LayerNormalization(), "LayerNormalization"),
         (conv(4, (1, 3), activation="relu"), "square window"),
         (layers.MaxPooling2D(2, (1, 2), padding="same"), "square strides"),
@@ -241,11 +367,10 @@ def test_without_the_biases_of_build_the_wider_block_is_read():
             layers.SeparableConv2D(4, 3, padding="same", depth_multiplier=2),
             "depth_multiplier 1",
         ),
-        (layers.Conv2D(4, 3, activation="relu"), "padding 'same'"),
         (layers.MaxPooling2D(3, data_format="channels_first"), "channels last"),
-        (conv(4, 3), "relu next in conv3x3-4"),
-        (conv(4, 3, activation="tanh"), "an activation such as relu"),
-        (layers.Activation("relu"), "the start of one of conv"),
+        (conv(4, 3, activation="softmax"), "the start of one of conv"),
+        (conv(4, 3, activation="log_softmax"), "an activation such as relu"),
+        (layers.Activation("glu"), "an activation such as relu"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -326,3 +451,94 @@ def test_a_model_without_a_classifier_is_refused():
 def test_a_model_without_a_graph_is_refused():
     assert refused(keras.Sequential([layers.Dense(2)], name="open"), "open")
     assert refused(keras.Model(name="bare"), "bare")
+
+
+def test_padding_valid_is_read_as_same_and_said():
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            layers.Conv2D(4, 3, activation="relu"),
+            layers.Flatten(),
+            layers.Dense(CLASSES),
+        ]
+    )
+    reading = explain(model)
+    check(reading, model)
+    conv_row, flatten, classifier = reading.rows
+    assert str(reading.architecture) == "conv3x3-4 flatten"
+    assert conv_row.remarks == (
+        "padding 'valid' built as 'same'",
+        "gives 6x6x4, built 8x8x4",
+    )
+    assert flatten.remarks == ("gives 144 values, built 256 values",)
+    assert classifier.causes == {"kernel": (256 - 144) * CLASSES}
+
+
+def test_padding_is_not_worth_a_word_where_the_maps_are_the_same():
+    model = sequential(
+        layers.ZeroPadding2D(1), layers.Conv2D(4, 3, activation="relu")
+    )
+    assert not explain(model).rows[0].remarks
+
+
+def test_a_convolution_of_the_whole_map_is_flatten_and_dense():
+    model = keras.Sequential(
+        [
+            keras.Input((4, 4, 3)),
+            layers.Conv2D(6, 4, activation="relu"),
+            layers.Conv2D(5, 1, activation="relu"),
+            layers.Flatten(),
+            layers.Dense(CLASSES),
+        ]
+    )
+    reading = explain(model)
+    check(reading, model)
+    assert str(reading.architecture) == "flatten dense-6 dense-5"
+    assert not differences(reading)
+
+
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_a_convolution_that_gives_the_classes_is_the_classifier(activation):
+    image = keras.Input((8, 8, 3))
+    x = conv(6, 3, activation="relu")(image)
+    x = layers.Conv2D(CLASSES, 1, activation=activation)(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(image, layers.Softmax()(x))
+    reading = explain(model)
+    check(reading, model)
+    assert str(reading.architecture) == "conv3x3-6"
+    assert differences(reading) == {"batch norm": 4 * 6}
+    left_out = "an activation left out" in reading.rows[-1].remarks
+    assert left_out == (activation == "relu")
+
+
+def test_an_activation_may_be_missing_or_stand_alone():
+    lacking = explain(sequential(conv(4, 3)))
+    assert str(lacking.architecture) == "conv3x3-4"
+    assert lacking.rows[0].remarks == ("an activation added",)
+    alone = explain(sequential(layers.Activation("relu")))
+    assert str(alone.architecture) == ""
+    assert alone.rows[0].remarks == ("an activation left out",)
+
+
+def test_a_front_is_a_row_of_its_own():
+    model = sequential(
+        layers.Rescaling(1 / 255),
+        layers.Normalization(),
+        conv(4, 3, activation="relu"),
+    )
+    reading = explain(model)
+    check(reading, model)
+    front = reading.rows[0]
+    means_variances_and_count = 3 + 3 + 1
+    assert front.read_as == "front"
+    assert front.causes == {"front": -means_variances_and_count}
+
+
+def test_images_of_an_open_size_are_read_behind_a_resizing():
+    image = keras.Input((None, None, 3))
+    x = conv(4, 3, activation="relu")(layers.Resizing(8, 6)(image))
+    x = layers.Dense(CLASSES)(layers.Flatten()(x))
+    reading = explain(keras.Model(image, x))
+    assert reading.input_shape == (8, 6, 3)
+    assert str(reading.architecture) == "conv3x3-4 flatten"

@@ -1,0 +1,228 @@
+"""The graph of a Keras model: a row of calls, nested models unfolded.
+
+A graph can be read where it is a row of layers, some of which add the results
+of two straight rows.  What is done to the image in front of the first layer
+that counts (scaling, normalization, augmentation, a change of size) is its
+front; there, operations such as `x / 255` do as well as layers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import keras
+
+from archcomp_tf.layer import Shape
+
+# Layers and operations of a front, in lower case without underscores.
+_FRONT = re.compile(
+    r"rescaling|normalization|resizing|resize|centercrop|random\w+"
+    r"|(aug|cut)?mix(up)?|randaugment|autocontrast|solarization|\w*equalization"
+    r"|cast|(true)?divide|multiply|subtract|add|getitem|stack|concatenate"
+)
+_IMAGE_FRONT = re.compile(r"reshape|expanddims")  # where they give an image
+_NESTED = "two straight paths from one tensor", "nested ones"
+
+
+class UnsupportedModelError(ValueError):
+    """The model has a part that no `Architecture` describes."""
+
+    def __init__(self, layer, expected: str, got):
+        super().__init__(
+            f"Cannot read {layer.name!r} ({type(layer).__name__}): expected "
+            f"{expected}; got {got}."
+        )
+
+
+def _itself(layer):
+    return layer
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Call:
+    """A layer, or an operation such as `x / 255`, at work in a graph.
+
+    Attributes:
+      layer: what is called, a `keras.Layer` or another `keras.Operation`.
+      node: Keras' record of the call.
+      paths: the calls that lead to each of the tensors that it joins, from the
+        tensor where they part; none where it takes a single tensor.
+      input_shape: without the batch, of the tensor that it takes or where the
+        paths part.
+      output_shape: without the batch.
+    """
+
+    layer: Any
+    node: Any
+    paths: tuple[tuple[Call, ...], ...] = ()
+    input_shape: Shape = ()
+    output_shape: Shape = ()
+
+    @property
+    def name(self) -> str:
+        """The layer's type in lower case, without underscores."""
+        return type(self.layer).__name__.replace("_", "").lower()
+
+    @property
+    def in_front(self) -> bool:
+        """Whether it prepares an image, where nothing stands before it."""
+        if _IMAGE_FRONT.fullmatch(self.name):
+            return len(self.output_shape) == 3
+        if self.paths and self.name == "add":
+            return False
+        inner = itertools.chain(*self.paths)
+        return all(call.in_front for call in inner) and bool(
+            _FRONT.fullmatch(self.name)
+        )
+
+    def __call__(self, x, replaced: Callable[[Any], Any] = _itself):
+        """Does the same to another tensor.
+
+        A `training=True` of the first call is left out.
+
+        Args:
+          x: the tensor.
+          replaced: what is called in the place of each layer.
+        """
+        ends = [
+            functools.reduce(lambda y, call: call(y, replaced), path, x)
+            for path in self.paths
+        ] or [x]
+        given = map(id, self.node.input_tensors)
+        args, kwargs = self.node.arguments.fill_in(
+            dict(zip(given, ends, strict=True))
+        )
+        if kwargs.get("training"):
+            del kwargs["training"]
+        return replaced(self.layer)(*args, **kwargs)
+
+    def with_shapes(self, shape: Shape) -> Call:
+        """The same call, where it takes a tensor of `shape`."""
+        paths = tuple(_with_shapes(path, shape) for path in self.paths)
+        output = tuple(self.node.output_tensors[0].shape[1:])
+        # A model that takes images of any size may stand in one that does not.
+        if None in output and paths:
+            output = paths[0][-1].output_shape if paths[0] else shape
+        elif None in output and isinstance(self.layer, keras.Layer):
+            output = self.layer.compute_output_shape((None, *shape))[1:]
+        elif None in output:
+            output = self(keras.KerasTensor((None, *shape))).shape[1:]
+        return dataclasses.replace(
+            self, paths=paths, input_shape=shape, output_shape=tuple(output)
+        )
+
+
+def calls(model: keras.Model) -> tuple[Call, ...]:
+    """Every call from the input of a model to its output, in order.
+
+    Raises:
+      UnsupportedModelError: the model has no graph, or one that is not a row
+        of layers and sums of two straight rows, or uses weights twice.
+    """
+    start, end = _ends(model)
+    row = _with_shapes(_between(start, end), tuple(start.shape[1:]))
+    seen = set()
+    for call in flat(row):
+        if call.layer in seen and getattr(call.layer, "weights", ()):
+            raise UnsupportedModelError(call.layer, "one use", "shared weights")
+        seen.add(call.layer)
+    return row
+
+
+def front(row: Iterable[Call]) -> tuple[Call, ...]:
+    """The calls in front of the first one that does not prepare the image."""
+    return tuple(itertools.takewhile(lambda call: call.in_front, row))
+
+
+def flat(row: Iterable[Call]) -> Iterator[Call]:
+    """All calls, those on the paths of a join before it."""
+    for call in row:
+        for path in call.paths:
+            yield from flat(path)
+        yield call
+
+
+def _ends(model: keras.Model) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """The input and the output of a model."""
+    # A subclassed model has none, nor has a Sequential that is not built.
+    ins = getattr(model, "inputs", None) or []
+    outs = getattr(model, "outputs", None) or []
+    if len(ins) != 1 or len(outs) != 1:
+        ends = [[_made_by(x)[0].name for x in side] for side in (ins, outs)]
+        expected = "a graph of [one input, one output]"
+        raise UnsupportedModelError(model, expected, ends)
+    return ins[0], outs[0]
+
+
+def _made_by(tensor: keras.KerasTensor) -> tuple[Any, Any]:
+    """The layer that gives a tensor, and Keras' record of that call."""
+    # `layer.input` is that of its first call, which may be in another model.
+    layer, call, _ = tensor._keras_history
+    return layer, layer._inbound_nodes[call]
+
+
+def _between(start, end) -> tuple[Call, ...]:
+    """The calls from one tensor to another."""
+    row = []
+    while end is not start:
+        layer, node = _made_by(end)
+        sources, paths = node.input_tensors, ()
+        end = sources[0] if len(sources) == 1 else _fork(layer, sources)
+        if len(sources) > 1:
+            paths = tuple(_between(end, source) for source in sources)
+            _check_paths(layer, paths)
+        if isinstance(layer, keras.Model):
+            row += reversed(_between(*_ends(layer)))
+        else:
+            row.append(Call(layer, node, paths))
+    return tuple(reversed(row))
+
+
+def _fork(layer, sources: list):
+    """The tensor at which the straight paths into a layer part."""
+    runs = [[source] for source in sources]
+    for run in runs:
+        while len(above := _made_by(run[-1])[1].input_tensors) == 1:
+            run += above
+    for tensor in runs[0] if runs else ():
+        if all(any(tensor is other for other in run) for run in runs):
+            return tensor
+    if not _is_sum(layer, sources):
+        raise _not_a_sum(layer, sources)
+    for run in runs:  # what keeps them from being straight
+        inner, node = _made_by(run[-1])
+        if node.input_tensors and not _is_sum(inner, node.input_tensors):
+            raise _not_a_sum(inner, node.input_tensors)
+    raise UnsupportedModelError(layer, *_NESTED)
+
+
+def _check_paths(layer, paths: tuple[tuple[Call, ...], ...]) -> None:
+    inner = list(itertools.chain(*paths))
+    if not _is_sum(layer, paths):
+        # Channels of an image may be put in another order, or repeated.
+        if not all(_FRONT.fullmatch(call.name) for call in inner):
+            raise _not_a_sum(layer, paths)
+    elif any(call.paths for call in inner):
+        raise UnsupportedModelError(layer, *_NESTED)
+
+
+def _is_sum(layer, inputs: Sequence) -> bool:
+    return type(layer).__name__ == "Add" and len(inputs) == 2
+
+
+def _not_a_sum(layer, inputs: Sequence) -> UnsupportedModelError:
+    got = f"{len(inputs)} inputs"
+    return UnsupportedModelError(layer, "one input, or Add of two", got)
+
+
+def _with_shapes(row: Iterable[Call], shape: Shape) -> tuple[Call, ...]:
+    found = []
+    for call in row:
+        found.append(call.with_shapes(shape))
+        shape = found[-1].output_shape
+    return tuple(found)

@@ -1,0 +1,214 @@
+"""What a model does to an image before its first layer that counts.
+
+The front of a model (`keras_graph`) is kept: networks learn on what comes out
+of it, and the one that is given back has a copy of it in front, so that it
+takes exactly what the model takes.  Random layers of the copy do nothing:
+Keras has them at work wherever `training=False` is not said, in a SavedModel
+too, and students are trained with an `Augmentation` of their own.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Any
+
+import keras
+import numpy as np
+
+from archcomp_tf import keras_graph
+from archcomp_tf.datasets import Split
+from archcomp_tf.layer import Shape
+
+_BATCH_SIZE = 256
+_LARGEST = 255  # value of a pixel that is not scaled
+# A front that takes [0, 1] makes neither every value so small nor this one 0.
+_SMALL_GAIN, _LARGE_ZERO = 1 / 64, 1.5
+_INPUT_NAME = "image"  # as in `builder.build`
+_ANY_SIZE = 32  # side of a probe where a model takes images of any size
+
+
+def front_layers(model: keras.Model) -> tuple[keras.Operation, ...]:
+    """The layers, and operations such as `x / 255`, of a model's front.
+
+    Args:
+      model: functional or built Sequential; nested models are looked into.
+
+    Raises:
+      UnsupportedModelError: the graph cannot be read.
+    """
+    return tuple(call.layer for call in _front(model))
+
+
+class Preprocessing:
+    """The front of a model, apart from the model.
+
+    Attributes:
+      input_shape: (height, width, channels) of the model's images; None where
+        any size will do.
+      output_shape: of what comes out of the front, which networks take.
+    """
+
+    def __init__(self, model: keras.Model):
+        """Takes the front of `model`, which stays as it is.
+
+        Raises:
+          UnsupportedModelError: the graph of the model cannot be read.
+        """
+        self._front = _front(model)
+        self._tensor = model.inputs[0]
+        self.input_shape: Shape = tuple(self._tensor.shape[1:])
+        self.output_shape: Shape = (
+            self._front[-1].output_shape if self._front else self.input_shape
+        )
+
+    @functools.cached_property
+    def takes(self) -> int:
+        """The model's largest pixel: 255, or 1 for images in [0, 1].
+
+        It is 255 where the input is of whole numbers, and where the front of
+        the model is meant for that: it makes an image of ones differ from one
+        of zeros by 1/64 at most (`Rescaling(1 / 255)`), or makes zero of a
+        value above 1.5 (a mean of 0..255, subtracted).
+        """
+        if "int" in self._tensor.dtype:
+            return _LARGEST
+        if not self._front:
+            return 1
+        shape = [size or _ANY_SIZE for size in self.input_shape]
+        values = np.stack([np.zeros(shape), np.ones(shape)])
+        zeros, ones = self._run(values.astype(np.float32))
+        gain, zeros = (ones - zeros).ravel(), zeros.ravel()
+        if np.abs(gain).max() <= _SMALL_GAIN:
+            return _LARGEST
+        moved = np.abs(gain) > _SMALL_GAIN
+        is_large = (-zeros[moved] / gain[moved]).max() > _LARGE_ZERO
+        return _LARGEST if is_large else 1
+
+    def apply(self, images: np.ndarray) -> np.ndarray:
+        """What comes out of the front, without any randomness.
+
+        Args:
+          images: float32 `[N, height, width, channels]`, values in [0, 1],
+            whatever the model `takes`.
+
+        Returns:
+          float32 `[N, *output_shape]`; the images themselves where there is
+          no front.
+        """
+        if not self._front:
+            return images
+        return self._run(self.scaled(images))
+
+    def scaled(self, images: np.ndarray) -> np.ndarray:
+        """Images in [0, 1] as the model takes them: in its range and shape."""
+        if len(self.input_shape) < 3:  # its own front adds the channel
+            images = images.reshape(len(images), *self.input_shape)
+        if self.takes == 1:
+            return images
+        images = images * np.float32(self.takes)
+        return np.rint(images) if "int" in self._tensor.dtype else images
+
+    def scaled_split(self, split: Split) -> Split:
+        """The same of a split of a data set."""
+        return Split(self.scaled(split.images), split.labels)
+
+    def on_unit_images(self, model: keras.Model) -> keras.Model:
+        """A model with this front, made to take images in [0, 1].
+
+        Args:
+          model: it takes what `scaled` gives.
+
+        Returns:
+          Float images `[N, height, width, channels]` in [0, 1] -> the outputs
+          of `model`; itself where that is what it takes.
+        """
+        if self.takes == 1 and len(self.input_shape) == 3:
+            return model
+        shape = self.input_shape
+        inputs = x = keras.Input(shape if len(shape) == 3 else (*shape, 1))
+        if len(shape) < 3:
+            x = keras.layers.Reshape(shape)(x)
+        x = keras.layers.Rescaling(float(self.takes))(x)
+        x = model(x, training=False)  # random layers are to do nothing
+        return keras.Model(inputs, x, name=model.name)
+
+    def in_front_of(self, network: keras.Model) -> keras.Model:
+        """The network behind a copy of the front.
+
+        Args:
+          network: one that `from_keras` reads, on images of `output_shape`.
+
+        Returns:
+          A functional model that takes what the model takes: copies of the
+          front's layers, which have no weights, and the layers of the network,
+          which it shares; the network itself where there is no front.
+
+        Raises:
+          ValueError: the network takes another shape.
+        """
+        if tuple(network.input_shape[1:]) != self.output_shape:
+            raise ValueError(
+                f"Expected a network on images of {self.output_shape}, what "
+                f"comes out of the front; got {network.input_shape[1:]}."
+            )
+        if not self._front:
+            return network
+        calls = keras_graph.calls(network)
+        names = {call.layer.name for call in keras_graph.flat(calls)}
+        inputs, x = self._copy(names)
+        for call in calls:
+            x = call(x)
+        return keras.Model(inputs, x, name=network.name)
+
+    @functools.cached_property
+    def _model(self) -> keras.Model:
+        return keras.Model(*self._copy(set()))
+
+    def _run(self, images: np.ndarray) -> np.ndarray:
+        outputs = self._model.predict(images, _BATCH_SIZE, verbose=0)
+        return np.asarray(outputs, np.float32)
+
+    def _copy(self, taken: set[str]) -> tuple:
+        """An input and what copies of the front's layers make of it.
+
+        Args:
+          taken: names that the copies must not have.
+        """
+        inputs = x = keras.Input(
+            self.input_shape, dtype=self._tensor.dtype, name=_INPUT_NAME
+        )
+        taken, copies = taken | {_INPUT_NAME}, {}
+
+        def copied(layer):
+            if not isinstance(layer, keras.Layer):
+                return layer  # an operation, which has no weights
+            if layer not in copies:
+                config = _config(layer)
+                while config["name"] in taken:
+                    config["name"] += "_in_front"
+                taken.add(config["name"])
+                copies[layer] = type(layer).from_config(config)
+            if "training" in inspect.signature(layer.call).parameters:
+                return functools.partial(copies[layer], training=False)
+            return copies[layer]
+
+        for call in self._front:
+            x = call(x, copied)
+        return inputs, x
+
+
+def _front(model: keras.Model) -> tuple[keras_graph.Call, ...]:
+    return keras_graph.front(keras_graph.calls(model))
+
+
+def _config(layer: keras.Layer) -> dict[str, Any]:
+    """What a copy of a front's layer is made from."""
+    config = layer.get_config()
+    # What was adapted becomes constants: the layer would work with others than
+    # its weights where these are set after it was built, as in a clone.
+    if isinstance(layer, keras.layers.Normalization) and layer.weights:
+        for name in ("mean", "variance"):
+            value = getattr(layer, f"adapt_{name}")
+            config[name] = keras.ops.convert_to_numpy(value).tolist()
+    return config
