@@ -44,6 +44,7 @@ setuptools.setup(
         "cpu": ["tensorflow-cpu>=2.20"],
         "gpu": ["tensorflow[and-cuda]>=2.20"],
         "baselines": ["optuna>=4.0"],
+        "onnx": ["tf2onnx>=1.17"],
         "dev": [
             "build>=1.2",
             "hypothesis>=6.100",

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import shutil
+import warnings
 import zipfile
 
 import keras
@@ -30,9 +31,7 @@ def save_keras(model: keras.Model, path: str | os.PathLike) -> None:
       model: functional or Sequential.
       path: where to; ends in ".keras".
     """
-    bare = keras.models.clone_model(model)
-    bare.set_weights(model.get_weights())
-    bare.save(path)
+    bare_copy(model).save(path)
     with zipfile.ZipFile(path) as archive:
         contents = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -40,8 +39,29 @@ def save_keras(model: keras.Model, path: str | os.PathLike) -> None:
             archive.writestr(name, content)
 
 
+def bare_copy(model: keras.Model, **changes: str) -> keras.Model:
+    """A copy of a model with its weights and without its training state.
+
+    Args:
+      model: functional or Sequential.
+      **changes: fields of every layer's config that the copy has otherwise.
+    """
+    copy = keras.models.clone_model(
+        model,
+        clone_function=lambda layer: type(layer).from_config(
+            layer.get_config() | changes
+        ),
+    )
+    copy.set_weights(model.get_weights())
+    for layer in copy._flatten_layers():
+        # Adapted statistics take effect when they are told to.
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
+    return copy
+
+
 def export_saved_model(
-    model: keras.Model, directory: str | os.PathLike
+    model: keras.Model, directory: str | os.PathLike, takes: int = 1
 ) -> None:
     """Writes a SavedModel with one named endpoint.
 
@@ -51,8 +71,9 @@ def export_saved_model(
     default too.
 
     Args:
-      model: float images in [0, 1] -> logits.
+      model: images -> logits.
       directory: where to; replaced if it is there.
+      takes: what the model takes for the largest pixel, 1 or 255.
     """
 
     @tf.function(
@@ -61,9 +82,31 @@ def export_saved_model(
         ]
     )
     def classify(images):
-        return tf.nn.softmax(model(tf.cast(images, tf.float32) / 255))
+        scaled = tf.cast(images, tf.float32) / (255 / takes)
+        # Keras leaves augmentation layers at work unless it is told not to.
+        return tf.nn.softmax(
+            model(tf.cast(scaled, model.inputs[0].dtype), training=False)
+        )
 
     _write(model, directory, classify=classify)
+
+
+def export_onnx(model: keras.Model, path: str | os.PathLike) -> None:
+    """Writes an ONNX file of a network, where tf2onnx is installed.
+
+    Its one input, "image", takes float32 `[N, height, width, channels]`, any N,
+    with values in [0, 1]; its one output is the model's.
+
+    Args:
+      model: float images in [0, 1] -> logits or probabilities.
+      path: where to; ends in ".onnx".
+    """
+    # Keras writes no model that was never called.
+    model(keras.ops.zeros((1, *model.input_shape[1:])))
+    with warnings.catch_warnings():
+        # Keras brings back for tf2onnx what NumPy 2 has taken away.
+        warnings.filterwarnings("ignore", ".*np.object", FutureWarning)
+        model.export(os.fspath(path), format="onnx", verbose=False)
 
 
 def export_embedding(

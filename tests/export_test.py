@@ -5,6 +5,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import warnings
 
 import embeddings
 import keras
@@ -16,6 +17,7 @@ from archcomp_tf.builder import build
 from archcomp_tf.descent import Descent
 from archcomp_tf.export import (
     export_embedding,
+    export_onnx,
     export_saved_model,
     save_keras,
 )
@@ -164,6 +166,25 @@ def test_a_saved_model_that_was_there_is_replaced_as_a_whole(exported):
     _, saved_model, _ = exported
     assert (saved_model / "saved_model.pb").is_file()
     assert not list(saved_model.rglob("old.txt"))
+
+
+def test_an_onnx_file_gives_the_outputs_of_the_keras_model(tmp_path, capfd):
+    pytest.importorskip("tf2onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model = _model(seed=0)
+    capfd.readouterr()
+    with warnings.catch_warnings(record=True) as caught:
+        export_onnx(model, tmp_path / "model.onnx")
+    assert not [w for w in caught if "np.object" in str(w.message)]
+    assert capfd.readouterr().out == ""
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    for num in (1, 7):
+        images = _images(num).astype(np.float32) / 255
+        (outputs,) = session.run(None, {"image": images})
+        expected = keras.ops.convert_to_numpy(model(images, training=False))
+        np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-4)
+    size = (tmp_path / "model.onnx").stat().st_size
+    assert size < 4 * model.count_params() + 20_000
 
 
 def test_a_keras_file_holds_the_weights_and_little_else(tmp_path):

@@ -1,0 +1,133 @@
+"""What `.tflite` files are worth: size, accuracy and latency.
+
+Latency is that of LiteRT's kernels on this machine's processor: one image a
+call, one thread, without the way of the image in and of the outputs out.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+import warnings
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from archcomp_tf.datasets import Split
+from archcomp_tf.litert import convert, silent_stderr
+
+# Files take turns, so that a busy moment of the machine slows all of them; a
+# turn begins with runs that are not timed, which bring the weights back into
+# the processor's caches.
+_TURNS, _UNTIMED_RUNS, _TIMED_RUNS = 20, 3, 10
+_MIN_RUNS, _MIN_SECONDS = 11, 0.2
+
+
+def outputs(path: str | os.PathLike, images: np.ndarray) -> np.ndarray:
+    """What a `.tflite` file gives for images.
+
+    Args:
+      path: of the file.
+      images: float32 `[N, height, width, channels]`, values in [0, 1].
+
+    Returns:
+      float32 `[N, num_classes]`, scaled back where the file is quantized.
+    """
+    return _run(_interpreter(path), images)
+
+
+def measure(
+    files: Mapping[str, str | os.PathLike], split: Split
+) -> dict[str, dict[str, float]]:
+    """Size, accuracy and latency of files, all in one run.
+
+    Args:
+      files: name -> path of a `.tflite` file.
+      split: what the accuracy is measured on.
+
+    Returns:
+      For each name "bytes"; "accuracy", in [0, 1]; and "latency_ms", the
+      median over 200 runs of one image on one thread, the files in turns.
+    """
+    interpreters = {name: _interpreter(path) for name, path in files.items()}
+    accuracies = {}
+    for name, interpreter in interpreters.items():
+        classes = np.argmax(_run(interpreter, split.images), axis=-1)
+        accuracies[name] = float(np.mean(classes == split.labels))
+    seconds = {name: [] for name in files}
+    for _ in range(_TURNS):
+        for name, interpreter in interpreters.items():
+            for _ in range(_UNTIMED_RUNS):
+                interpreter.invoke()
+            seconds[name] += [_seconds(interpreter) for _ in range(_TIMED_RUNS)]
+    return {
+        name: {
+            "bytes": os.path.getsize(path),
+            "accuracy": accuracies[name],
+            "latency_ms": 1e3 * statistics.median(seconds[name]),
+        }
+        for name, path in files.items()
+    }
+
+
+def latency_ms(model: keras.Model) -> float:
+    """Median time of one image through the float32 file, on one thread.
+
+    It does not depend on the weights: an untrained network will do.
+    """
+    interpreter = _interpreter(convert(model))
+    rng = np.random.default_rng(0)
+    _run(interpreter, rng.random((3, *model.input_shape[1:]), np.float32))
+    seconds = []
+    end = time.perf_counter() + _MIN_SECONDS
+    while len(seconds) < _MIN_RUNS or time.perf_counter() < end:
+        seconds.append(_seconds(interpreter))
+    return 1e3 * statistics.median(seconds)
+
+
+def _interpreter(file: str | os.PathLike | bytes) -> tf.lite.Interpreter:
+    """An interpreter of a file or of its contents, on one thread."""
+    source = (
+        {"model_content": file}
+        if isinstance(file, bytes)
+        else {"model_path": os.fspath(file)}
+    )
+    with warnings.catch_warnings(), silent_stderr():
+        # It says that it will leave TensorFlow for a package of its own.
+        warnings.filterwarnings("ignore", r"\s*Warning: tf\.lite\.Interpreter")
+        interpreter = tf.lite.Interpreter(num_threads=1, **source)
+        interpreter.allocate_tensors()
+    return interpreter
+
+
+def _run(interpreter: tf.lite.Interpreter, images: np.ndarray) -> np.ndarray:
+    """Outputs `[N, num_classes]` for images `[N, ...]`, one at a time."""
+    (source,) = interpreter.get_input_details()
+    (target,) = interpreter.get_output_details()
+    images = images.astype(np.float32, copy=False)
+    if np.issubdtype(source["dtype"], np.integer):
+        scale, zero_point = source["quantization"]
+        limits = np.iinfo(source["dtype"])
+        images = np.round(images / scale) + zero_point
+        images = np.clip(images, limits.min, limits.max)
+        images = images.astype(source["dtype"])
+    results = []
+    for image in images:
+        interpreter.set_tensor(source["index"], image[None])
+        interpreter.invoke()
+        results.append(interpreter.get_tensor(target["index"])[0])
+    results = np.array(results, np.float32)
+    if np.issubdtype(target["dtype"], np.integer):
+        scale, zero_point = target["quantization"]
+        results = (results - zero_point) * np.float32(scale)
+    return results
+
+
+def _seconds(interpreter: tf.lite.Interpreter) -> float:
+    """How long one image takes, without its way in and out."""
+    start = time.perf_counter()
+    interpreter.invoke()
+    return time.perf_counter() - start
