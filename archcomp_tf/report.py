@@ -1,4 +1,4 @@
-"""results.json, readable tables of it, and TensorBoard scalars."""
+"""results.json, and readable tables of it."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def assemble_results(
     dataset: str,
     stages: Mapping[str, Mapping[str, Any]],
     test_accuracies: Mapping[str, Sequence[float]],
+    files: Mapping[str, Mapping[str, float]],
 ) -> dict[str, Any]:
     """The contents of results.json.
 
@@ -34,6 +35,7 @@ def assemble_results(
       stages: what each stage before the report recorded, by its name.
       test_accuracies: in [0, 1], of each training of "teacher", "student" and
         the controls.
+      files: LiteRT file -> its bytes, accuracy and latency.
 
     Returns:
       Plain values, as JSON has them.
@@ -66,7 +68,11 @@ def assemble_results(
         "teacher": rows["teacher"],
         "student": rows["student"],
         "controls": {name: rows[name] for name in controls},
-        "search": {key: search[key] for key in ("num_labels", "num_rounds")},
+        "files": dict(files),
+        "search": {
+            key: search[key]
+            for key in ("num_labels", "num_known", "num_rounds")
+        },
         "embedding": {
             "exact_reconstruction": embedding["exact_reconstruction"],
             "accuracy_spearman": search["accuracy_spearman"],
@@ -189,23 +195,6 @@ Teacher: `{teacher["architecture"]}`
 Labels: {results["search"]["num_labels"]} in {results["search"]["num_rounds"]} \
 rounds. Time: {seconds}.
 """
-
-
-def write_scalars(
-    directory: str | os.PathLike, scalars: Mapping[str, Sequence[float]]
-) -> None:
-    """Writes TensorBoard scalars.
-
-    Args:
-      directory: of the event file.
-      scalars: name -> values of steps 0, 1, 2, ...
-    """
-    writer = tf.summary.create_file_writer(os.fspath(directory))
-    with writer.as_default():
-        for name, values in scalars.items():
-            for step, value in enumerate(values):
-                tf.summary.scalar(name, value, step=step)
-    writer.close()
 
 
 def _networks(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -3,10 +3,7 @@
 import copy
 
 import keras
-import numpy as np
 import pytest
-import tensorflow as tf
-from tensorboard.backend.event_processing import event_accumulator
 
 from archcomp_tf import report
 
@@ -117,24 +114,6 @@ def test_the_text_says_what_was_run_for_how_long_and_what_came_out():
     assert "Teacher: `conv3x3-1000000`\n" in text
     assert "Labels: 40 in 3 rounds. Time: teacher 12 s, search 100 s.\n" in text
     assert text.endswith("\n") and not text.endswith("\n\n")
-
-
-def test_scalars_are_read_back_with_their_names_steps_and_values(tmp_path):
-    scalars = {
-        "teacher/loss": [2.5, 0.5, -0.125],
-        "accuracy": (0.25,),
-        "of numpy": np.array([1.5, 3.0], "float32"),
-        "nothing": [],
-    }
-    folder = tmp_path / "tensorboard" / "teacher"
-    report.write_scalars(folder, scalars)
-    events = event_accumulator.EventAccumulator(str(folder)).Reload()
-    assert set(events.Tags()["tensors"]) == set(scalars) - {"nothing"}
-    for name in events.Tags()["tensors"]:
-        read = events.Tensors(name)
-        assert [event.step for event in read] == list(range(len(scalars[name])))
-        values = [tf.make_ndarray(event.tensor_proto).item() for event in read]
-        assert values == list(scalars[name])
 
 
 def test_the_summary_averages_runs_and_says_how_they_differ():

@@ -1,0 +1,161 @@
+"""A student drawn beside its teacher, layer by layer: what was made of each.
+
+Only the standard library is needed here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import math
+from collections.abc import Sequence
+
+from archcomp_tf import cost, page
+from archcomp_tf.architecture import Architecture
+from archcomp_tf.charts import count_text
+from archcomp_tf.layer import KINDS, Layer, Shape
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One layer of a network, with what it costs.
+
+    Attributes:
+      layer: the layer; None for what closes the network, the pool and the
+        classifier.
+      output_shape: without the batch.
+      num_params: weights, trainable or not.
+      num_multiply_adds: for one image.
+    """
+
+    layer: Layer | None
+    output_shape: Shape
+    num_params: int
+    num_multiply_adds: int
+
+
+def anatomy(
+    architecture: Architecture, input_shape: Shape, num_classes: int
+) -> list[Part]:
+    """The layers of a network in order, `identity` ones too, and its end.
+
+    The parameters and multiply-adds of the parts sum to those of the network.
+
+    Args:
+      architecture: the network.
+      input_shape: (height, width, channels) of an image.
+      num_classes: number of logits.
+    """
+
+    def costs(layers: tuple[Layer, ...], shape: Shape) -> tuple[int, int]:
+        network = Architecture(layers), shape, num_classes
+        return cost.num_params(*network), cost.num_multiply_adds(*network)
+
+    parts, shape = [], tuple(input_shape)
+    for layer in architecture.layers:
+        if layer.kind == "dense" and len(shape) == 3:
+            shape = shape[-1:]  # pooled globally before the first dense layer
+        output_shape = layer.expand(shape[-1]).output_shape(shape)
+        # Both end in the same classifier, whose cost cancels.
+        pairs = zip(
+            costs((layer,), shape), costs((), output_shape), strict=True
+        )
+        parts.append(Part(layer, output_shape, *(a - b for a, b in pairs)))
+        shape = output_shape
+    return [*parts, Part(None, (num_classes,), *costs((), shape))]
+
+
+def change(before: Layer, after: Layer) -> str:
+    """What was done to a layer, such as "swapped, narrowed to 34%".
+
+    Args:
+      before: of the teacher.
+      after: of the student, in the same slot.
+    """
+    if after == before:
+        return "kept"
+    if after.kind == "identity":
+        return "removed"
+    changes = ["swapped"] if after.kind != before.kind else []
+    for field in KINDS[before.kind].fields:
+        old, new = getattr(before, field), getattr(after, field)
+        if field not in KINDS[after.kind].fields or new == old:
+            continue
+        if field == "filters":
+            verb = "narrowed" if new < old else "widened"
+            changes.append(f"{verb} to {new / old:.0%}")
+        else:
+            changes.append(f"{field.replace('_', ' ')} {old} to {new}")
+    return ", ".join(changes)
+
+
+def layers_section(
+    teacher: Sequence[Part], student: Sequence[Part], others: int
+) -> str:
+    """The student drawn beside its teacher.
+
+    Args:
+      teacher: its layers.
+      student: its layers, slot by slot those of the teacher.
+      others: parameters that the teacher has outside of its layers.
+    """
+    widest = max(part.output_shape[-1] for part in (*teacher, *student))
+    rows = []
+    for old, new in zip(teacher, student, strict=True):
+        done = change(old.layer, new.layer) if old.layer else ""
+        style = "change kept" if done == "kept" else "change"
+        rows.append(
+            f"<tr>{_layer_cell(old, widest)}{_layer_cell(new, widest)}"
+            f'<td class="text {style}">{html.escape(done)}</td>'
+            f"{_cost_cells([old], [new])}</tr>"
+        )
+    more = f" The teacher has {others:,} parameters beside these."
+    return page.section(
+        "Layer by layer",
+        '<table class="layers"><caption>A block is as large as the layer has '
+        "output channels; under it stands the shape of the output."
+        f"{more if others else ''}</caption><thead>"
+        '<tr><td colspan="3"></td>'
+        '<th colspan="2" scope="colgroup">parameters</th>'
+        '<th colspan="2" scope="colgroup">multiply-adds</th></tr>'
+        '<tr><th scope="col" class="layer">teacher</th>'
+        '<th scope="col" class="layer text">student</th>'
+        '<th scope="col" class="text">what was done</th>',
+        *2 * ['<th scope="col">teacher</th><th scope="col">student</th>'],
+        "</tr></thead><tbody>",
+        *rows,
+        '</tbody><tfoot><tr><td class="layer"><span>all layers</span></td>'
+        '<td class="layer"><span>all layers</span></td>'
+        f'<td class="change"></td>{_cost_cells(teacher, student)}'
+        "</tr></tfoot></table>",
+    )
+
+
+def _layer_cell(part: Part, widest: int) -> str:
+    """A layer's text, its bar and the shape of its output."""
+    if part.layer and part.layer.kind == "identity":
+        return '<td class="layer removed"><span>removed</span></td>'
+    name = str(part.layer) if part.layer else "classifier"
+    style = "bar" if part.num_params else "bar pool"
+    side = math.sqrt(part.output_shape[-1] / widest)
+    return (
+        f'<td class="layer"><code>{html.escape(name)}</code>'
+        f'<span class="{style}"><i style="--side:{side:.4f}"></i></span>'
+        f"<small>{'×'.join(map(str, part.output_shape))}</small></td>"
+    )
+
+
+def _cost_cells(teacher: Sequence[Part], student: Sequence[Part]) -> str:
+    """What these layers cost in both networks; exactly, under the pointer."""
+    cells = []
+    for unit, field in (
+        ("parameters", "num_params"),
+        ("multiply-adds", "num_multiply_adds"),
+    ):
+        for parts in (teacher, student):
+            count = sum(getattr(part, field) for part in parts)
+            cells.append(
+                f'<td class="number" data-unit="{unit}" title="{count:,}">'
+                f"{count_text(count)}</td>"
+            )
+    return "".join(cells)

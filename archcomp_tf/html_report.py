@@ -1,0 +1,141 @@
+"""report.html: what a compression found, as one page to look at and to show.
+
+The answer first; then the student beside its controls, its files and its layers
+beside the teacher's; then what the search saw; last what it took.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from archcomp_tf import comparison, exhibits, page
+from archcomp_tf.anatomy import anatomy, layers_section
+from archcomp_tf.architecture import Architecture
+from archcomp_tf.corpus import OK, Record
+from archcomp_tf.latent import LatentMap
+from archcomp_tf.layer import Shape
+
+
+def html_report(
+    results: Mapping[str, Any],
+    records: Sequence[Record],
+    *,
+    input_shape: Shape,
+    num_classes: int,
+    predictions: Mapping[str, float],
+    latent: LatentMap,
+) -> str:
+    """The page.
+
+    Args:
+      results: the contents of results.json.
+      records: every record of the search, the student's among them, as members
+        of the space around the teacher: `identity` where a layer is removed.
+      input_shape: (height, width, channels) of an image.
+      num_classes: number of logits.
+      predictions: fingerprint -> accuracy predicted before the label was known.
+      latent: `z` are the records whose labels did not fail, in their order.
+
+    Returns:
+      An HTML document that needs no other file.
+
+    Raises:
+      ValueError: the student is not among the records.
+    """
+    labelled = [record for record in records if record.status == OK]
+    members = {r.architecture.fingerprint: r.architecture for r in labelled}
+    student = results["student"]["fingerprint"]
+    if student not in members:
+        raise ValueError(
+            f"Expected the student {student} among the records; got "
+            f"{len(labelled)} other networks."
+        )
+    networks = {
+        "teacher": results["teacher"],
+        "student": results["student"],
+        **results["controls"],
+    }
+    teacher_parts, student_parts = (
+        anatomy(architecture, input_shape, num_classes)
+        for architecture in (
+            Architecture.parse(results["teacher"]["architecture"]).compact,
+            members[student],
+        )
+    )
+    others = results["teacher"]["num_params"] - sum(
+        part.num_params for part in teacher_parts
+    )
+    return page.page(
+        f"{results['dataset']}: {comparison.headline(results)}",
+        [
+            comparison.answer_section(results),
+            comparison.controls_section(networks),
+            comparison.files_section(results.get("files", {})),
+            layers_section(teacher_parts, student_parts, others),
+            exhibits.front_section(
+                labelled,
+                len(records) - len(labelled),
+                comparison.network_marks(networks, "validation_accuracy"),
+                comparison.networks_legend(networks),
+            ),
+            exhibits.map_section(labelled, latent, student),
+            exhibits.predictions_section(
+                labelled,
+                predictions,
+                results["embedding"]["accuracy_spearman"],
+            ),
+            _time_section(results["seconds"]),
+            _origin_section(results),
+        ],
+    )
+
+
+def _time_section(seconds: Mapping[str, float]) -> str:
+    """Where the time went."""
+    total, longest = sum(seconds.values()), max(seconds.values())
+    rows = (
+        f'<tr><th scope="row">{html.escape(stage)}</th>'
+        f"<td>{_duration(s)}</td><td>{s / total:.0%}</td><td>"
+        f'<span class="bar" style="--share:{s / longest:.4f}"></span></td></tr>'
+        for stage, s in seconds.items()
+    )
+    return page.section(
+        "Where the time went",
+        '<table class="time"><caption>Wall time of the stages, '
+        f"{_duration(total)} in all.</caption><thead><tr>"
+        '<th scope="col">stage</th><th scope="col">time</th>'
+        '<th scope="col">share</th><td></td></tr></thead><tbody>',
+        *rows,
+        "</tbody></table>",
+    )
+
+
+def _origin_section(results: Mapping[str, Any]) -> str:
+    """What it was made with."""
+    config = json.dumps(results["config"], indent=2)
+    return page.section(
+        "How to make it again",
+        page.paragraph(
+            "Made with "
+            + ", ".join(
+                f"{name.replace('_', ' ')} {value}"
+                for name, value in results["environment"].items()
+                if value is not None
+            )
+            + "."
+        ),
+        page.details("The config", f"<pre>{html.escape(config)}</pre>"),
+    )
+
+
+def _duration(seconds: float) -> str:
+    """For example "52 s", "2 min 13 s", "1 h 4 min"."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 1:
+        return f"{rest} s"
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,95 @@
+"""Where labelled networks lie in the embedding, and paths of descents in it.
+
+What is drawn of an embedding: the report's map, TensorBoard's projector.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from archcomp_tf.architecture import Architecture
+from archcomp_tf.autoencoder import ArchitectureAutoencoder
+from archcomp_tf.descent import LEARNING_RATE, NUM_STEPS, Descent
+from archcomp_tf.objective import Objective
+
+
+@dataclasses.dataclass(frozen=True)
+class LatentMap:
+    """Points of an embedding of D numbers.
+
+    Attributes:
+      z: float `[N, D]`, networks.
+      paths: float `[S, B, D]`, where B descents are step by step; the first
+        starts from the teacher.
+      accuracy: float `[S, B]`, what the heads expect there.
+      log_params: float `[S, B]`, the same of log10 parameters.
+      decoded: text `[S, B]`, the networks there.
+    """
+
+    z: np.ndarray
+    paths: np.ndarray
+    accuracy: np.ndarray
+    log_params: np.ndarray
+    decoded: np.ndarray
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes an `.npz` file."""
+        with open(path, "wb") as file:  # NumPy would add a suffix to a name
+            np.savez(file, **vars(self))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> LatentMap:
+        """Reads what `save` wrote."""
+        with np.load(path) as arrays:
+            return cls(**arrays)
+
+    def on_plane(self) -> tuple[np.ndarray, np.ndarray]:
+        """The plane of the networks' two main directions.
+
+        Returns:
+          `z` `[N, 2]` and `paths` `[S, B, 2]` on the first two principal
+          components of z.
+        """
+        centre = self.z.mean(axis=0)
+        _, _, directions = np.linalg.svd(self.z - centre, full_matrices=False)
+        # A single network, or an embedding of one number, has no second.
+        plane = np.zeros((2, self.z.shape[1]))
+        plane[: len(directions)] = directions[:2]
+        return (self.z - centre) @ plane.T, (self.paths - centre) @ plane.T
+
+
+def latent_map(
+    autoencoder: ArchitectureAutoencoder,
+    architectures: Sequence[Architecture],
+    teacher: Architecture,
+    objective: Objective,
+    num_descents: int = 8,
+) -> LatentMap:
+    """Encodes networks and descends from the teacher and from some of them.
+
+    Args:
+      autoencoder: the embedding; its heads guide the descents.
+      architectures: N members of its space.
+      teacher: another.
+      objective: of the descents.
+      num_descents: B; beside the teacher they start from networks that stand
+        evenly apart in `architectures`.
+    """
+    z = autoencoder.encode(architectures)
+    places = np.linspace(0, len(z) - 1, num_descents - 1).round().astype(int)
+    starts = np.concatenate([autoencoder.encode([teacher]), z[places]])
+    _, trace = Descent(autoencoder, type(objective))(
+        starts, objective, NUM_STEPS + 1, LEARNING_RATE
+    )
+    networks = autoencoder.decode(trace["z"].reshape(-1, z.shape[1]))
+    return LatentMap(
+        z,
+        trace["z"],
+        trace["accuracy"],
+        trace["log_params"],
+        np.reshape([str(a.compact) for a in networks], trace["z"].shape[:2]),
+    )

@@ -1,0 +1,146 @@
+"""Tests of `archcomp_tf.comparison`."""
+
+import findings
+import markup
+import pytest
+
+from archcomp_tf.comparison import (
+    answer_section,
+    controls_section,
+    files_section,
+    headline,
+    network_marks,
+    networks_legend,
+)
+
+
+def _networks():
+    results = findings.results()
+    teacher, student = results["teacher"], results["student"]
+    return {"teacher": teacher, "student": student, **results["controls"]}
+
+
+@pytest.mark.parametrize(
+    ("test", "change"),
+    [
+        (0.90, "3.00 points of test accuracy lost"),
+        (0.93, "0.00 points of test accuracy lost"),
+        (0.95, "2.00 points of test accuracy gained"),
+    ],
+)
+def test_the_answer_in_a_sentence(test, change):
+    results = findings.results()
+    results["student"]["test_accuracy"] = test
+    ratio = results["student"]["compression_ratio"]
+    assert headline(results) == f"{ratio:.1f} times smaller, {change}"
+
+
+def test_the_answer_in_large_figures():
+    results = findings.results()
+    student, teacher = results["student"], results["teacher"]
+    found = markup.elements(answer_section(results))
+    tiles = [element.text for element in found if element.tag == "li"]
+    assert tiles == [
+        f"{student['compression_ratio']:.1f}×smaller{student['num_params']:,} "
+        f"parameters; the teacher has {teacher['num_params']:,}",
+        "90.00%test accuracythe teacher has 93.00%",
+        f"{teacher['num_flops'] / student['num_flops']:.1f}×less work"
+        f"{student['num_flops'] // 2:,} multiply-adds an image; the teacher "
+        f"has {teacher['num_flops'] // 2:,}",
+        "60.0×smaller file15.0 kB in int8; the teacher in float32 900.0 kB",
+        "8.0×faster0.100 ms in int8; the teacher in float32 0.800 ms",
+    ]
+    del results["files"]
+    found = markup.elements(answer_section(results))
+    assert sum(element.tag == "li" for element in found) == 3
+
+
+def test_a_student_that_is_slower_is_called_slower():
+    results = findings.results()
+    for name, file in results["files"].items():
+        file["latency_ms"] = 0.5 if name == "teacher_float32" else 5.0
+    assert "10.0×</b><strong>slower</strong>" in answer_section(results)
+
+
+def test_every_network_has_a_row_with_the_mean_of_its_trainings():
+    ((_, *rows),) = markup.tables(controls_section(_networks()))
+    assert [row[0] for row in rows] == [
+        *("teacher", "student", "teacher scaled in width"),
+        *("best of random search", "tinynet"),
+    ]
+    # 90, 92 and 91: mean 91, deviation 1.
+    assert [row[-1] for row in rows[:2]] == ["–", "91.00 ± 1.00% (3)"]
+    assert [row[5] for row in rows[:2]] == ["93.00%", "90.00%"]
+    assert rows[0][1:3] == [
+        f"{findings.ORACLE.count_params(findings.TEACHER):,}",
+        "1.0×",
+    ]
+
+
+def test_every_training_is_a_dot():
+    found = markup.elements(controls_section(_networks()))
+    titles = [element.text for element in found if element.tag == "title"]
+    singles = [title for title in titles if "one training" in title]
+    assert singles[1:4] == [
+        f"student, one training: {test:.2%}" for test in (0.90, 0.92, 0.91)
+    ]
+    # The others have one each, and all have their mark besides.
+    assert len(singles) == 7 and len(titles) == 7 + 5
+
+
+def test_the_student_is_told_how_it_stands_against_each_control():
+    found = markup.elements(controls_section(_networks()))
+    verdicts = [
+        element.text
+        for element in found
+        if element.tag == "li" and not element.is_in("ul", "legend")
+    ]
+    # By the mean of the student's trainings, 91%.
+    assert [text.rsplit(", ", 1)[1] for text in verdicts] == [
+        *("3.00 points below the student.", "as many as the student."),
+        "0.50 points above the student.",
+    ]
+    networks = _networks()
+    size = networks["tinynet"]["num_params"] / networks["student"]["num_params"]
+    assert verdicts[2].startswith(
+        f"Tinynet, with {size:.2f} times the student's parameters: 91.50% of"
+    )
+
+
+def test_trainings_may_stand_under_a_name_of_their_own():
+    networks = _networks()
+    before = controls_section(networks)
+    tests = networks["student"].pop("test_accuracies")
+    networks["student"]["training"] = {"test_accuracies": tests}
+    assert controls_section(networks) == before
+
+
+def test_files_stand_beside_the_teachers():
+    ((_, *rows),) = markup.tables(files_section(findings.results()["files"]))
+    assert rows[0] == [
+        *("teacher, float32", "900.0 kB", "1.0×", "93.00%", "0.800 ms"),
+        "1.00×",
+    ]
+    assert rows[3] == [
+        *("student, int8", "15.0 kB", "60.0×", "89.00%", "0.100 ms", "8.00×")
+    ]
+    assert files_section({}) == ""
+
+
+def test_a_large_file_is_told_in_megabytes():
+    files = findings.results()["files"]
+    files["teacher_float32"]["bytes"] = 80_300_000
+    ((_, teacher, *_),) = markup.tables(files_section(files))
+    assert teacher[1] == "80.30 MB"
+
+
+def test_the_student_lies_above_the_others_and_each_looks_its_own_way():
+    marks = network_marks(_networks(), "validation_accuracy")
+    assert [mark.style for mark in marks] == [
+        *("teacher", "width_scaled", "random_search", "other", "student")
+    ]
+    assert len({(mark.style, mark.shape) for mark in marks}) == 5
+    assert marks[0].y == pytest.approx(0.94)
+    assert marks[-1].text.startswith("student: 91.00%, ")
+    found = markup.elements(networks_legend(_networks()))
+    assert [e.text for e in found if e.tag == "li"][-1] == "tinynet"
