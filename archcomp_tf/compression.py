@@ -12,11 +12,13 @@ starts, neighbours beside the descents, random immigrants.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
+from archcomp_tf.corpus import Record
 from archcomp_tf.cost import CountParams
 from archcomp_tf.descent import Descent, descent_starts, neighbours, propose
 from archcomp_tf.fitting import (
@@ -27,10 +29,12 @@ from archcomp_tf.fitting import (
 )
 from archcomp_tf.ledger import (
     Evaluate,
+    Keeps,
     Ledger,
     SearchResult,
     default_count_params,
     initial_samples,
+    keeps_all,
     new_samples,
 )
 from archcomp_tf.objective import Objective
@@ -48,6 +52,8 @@ def search(
     seed: int,
     count_params: CountParams | None = None,
     teacher: Architecture | None = None,
+    known: Sequence[Record] = (),
+    keeps: Keeps = keeps_all,
     num_initial: int | None = None,
     labels_a_round: int | None = None,
     num_starts: int = 64,
@@ -69,8 +75,12 @@ def search(
       count_params: exact parameters of a member; by default `cost.num_params`
         with the space's input shape and classes.
       teacher: a member to start from, in each round.
+      known: records of members that were labelled before: learnt from, not
+        labelled again and not counted in `num_labels`.  They begin the history.
+      keeps: whether a member keeps to limits that the objective does not know
+        of; one that does not is never proposed.  Samples need not keep them.
       num_initial: how many labels are spent on samples before the first round;
-        by default half of them, 16 at most.
+        by default half of them, 16 at most, and none where enough is known.
       labels_a_round: how many proposals are labelled between two fits; by
         default see `Ledger.round_size`.
       num_starts: of the descents of a round; 0 for none.
@@ -85,16 +95,21 @@ def search(
       All labelled records and the best of them.
 
     Raises:
-      ValueError: too few labels for the accuracy head to be fitted on.
+      ValueError: too few labels for the accuracy head to be fitted on, or a
+        known architecture is not in the space.
       EvaluationError: most labels failed; it holds those that did not.
     """
     count_params = count_params or default_count_params(space)
+    for record in known:
+        space.validate(record.architecture)
+    ledger = Ledger(evaluate, count_params, num_labels, known)
     if num_initial is None:
-        num_initial = min(16, num_labels // 2)
-    check_num_labels(num_initial)
-    ledger = Ledger(evaluate, count_params, num_labels)
+        enough = ledger.num_ok >= MIN_LABELS
+        num_initial = 0 if enough else min(16, num_labels // 2)
+    check_num_labels(ledger.num_ok + num_initial)
     rng = np.random.default_rng(seed)
-    ledger.label(initial_samples(space, num_initial, seed))
+    if num_initial:
+        ledger.label(initial_samples(space, num_initial, seed))
     if autoencoder is None:
         autoencoder = train_embedding(
             space,
@@ -116,7 +131,7 @@ def search(
                 ledger.records,
                 seed=seed + len(ledger.records),
             )
-            result = SearchResult(tuple(ledger.records), objective)
+            result = SearchResult(tuple(ledger.records), objective, keeps)
             ranked = [record.architecture for record in result.ranked]
             proposals, predicted, trace = propose(
                 autoencoder,
@@ -127,6 +142,7 @@ def search(
                 objective,
                 count_params,
                 wanted - rng.binomial(wanted, immigrants),
+                keeps=keeps,
             )
             traces.append(trace)
             predictions |= predicted
@@ -142,5 +158,5 @@ def search(
             break
         ledger.label(proposals)
     return SearchResult(
-        tuple(ledger.records), objective, predictions, tuple(traces)
+        tuple(ledger.records), objective, keeps, predictions, tuple(traces)
     )

@@ -22,6 +22,7 @@ import tensorflow as tf
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
 from archcomp_tf.cost import CountParams
+from archcomp_tf.ledger import Keeps, keeps_all
 from archcomp_tf.objective import Objective
 from archcomp_tf.search_space import SearchSpace
 
@@ -31,6 +32,9 @@ NUM_STEPS = 60
 LEARNING_RATE = 0.02
 
 _NUM_PARENTS = 16  # so many of the best have neighbours
+# Of the candidates that look best so many are asked whether they keep to the
+# limits before a proposal is given up.
+_MAX_ASKED = 256
 
 
 class Descent:
@@ -220,6 +224,7 @@ def propose(
     count_params: CountParams,
     num: int,
     *,
+    keeps: Keeps = keeps_all,
     num_steps: int = NUM_STEPS,
     learning_rate: float = LEARNING_RATE,
 ) -> tuple[list[Architecture], dict[str, float], np.ndarray]:
@@ -238,6 +243,8 @@ def propose(
       objective: what to improve.
       count_params: exact parameters of a member.
       num: how many to give at most.
+      keeps: whether a member may be proposed; asked of the best alone, since
+        it may have to build the network.
       num_steps: of the descent.
       learning_rate: of the descent.
 
@@ -275,7 +282,12 @@ def propose(
     )
     chosen: list[int] = []
     for ranking in itertools.islice(speakers, min(num, len(unknown))):
-        chosen.append(next(i for i in ranking if i not in chosen))
+        rest = (i for i in ranking if i not in chosen)
+        kept = (
+            i for i in itertools.islice(rest, _MAX_ASKED) if keeps(unknown[i])
+        )
+        if (choice := next(kept, None)) is not None:
+            chosen.append(choice)
     predictions = {unknown[i].fingerprint: float(mean[i]) for i in chosen}
     return [unknown[i] for i in chosen], predictions, trace
 

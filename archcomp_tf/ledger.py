@@ -24,9 +24,16 @@ from archcomp_tf.search_space import SearchSpace
 _LOGGER = logging.getLogger(__name__)
 
 Evaluate = Callable[[Sequence[Architecture]], Sequence[float]]
+Keeps = Callable[[Architecture], bool]
 
 # With so many labels, and more than half of them failed, a search gives up.
 _ENOUGH_TO_JUDGE = 8
+
+
+def keeps_all(architecture: Architecture) -> bool:
+    """There is no limit: every architecture keeps to it."""
+    del architecture
+    return True
 
 
 class EvaluationError(RuntimeError):
@@ -48,6 +55,8 @@ class SearchResult:
     Attributes:
       history: every labelled record, in the order of labelling.
       objective: what the search was after.
+      keeps: whether an architecture keeps to limits that the objective does not
+        know of; one that does not stands behind all that do.
       predictions: fingerprint -> accuracy predicted when it was proposed.
       traces: round -> `[num_steps]`, the mean of the relaxed objective over
         all starts, step by step.
@@ -55,6 +64,7 @@ class SearchResult:
 
     history: tuple[Record, ...]
     objective: Objective
+    keeps: Keeps = keeps_all
     predictions: dict[str, float] = dataclasses.field(default_factory=dict)
     traces: tuple[np.ndarray, ...] = ()
 
@@ -62,11 +72,17 @@ class SearchResult:
     def ranked(self) -> list[Record]:
         """The records whose labels did not fail, highest objective first."""
         labelled = [record for record in self.history if record.status == OK]
-        return sorted(labelled, key=self.score, reverse=True)
+        return sorted(
+            labelled,
+            key=lambda r: (self.keeps(r.architecture), self.score(r)),
+            reverse=True,
+        )
 
     @property
     def best(self) -> Record:
-        """The record with the highest objective.
+        """The record with the highest objective of those that keep the limits.
+
+        Where none keeps them it is the one with the highest objective.
 
         Raises:
           ValueError: every label failed.
@@ -98,26 +114,39 @@ class Ledger:
       evaluate: see `compression.search`.
       count_params: exact parameters of an architecture.
       num_labels: how many may be asked for.
+      known: records of labels that somebody else paid for.
 
     Attributes:
-      records: the records, in the order of labelling.
+      records: the known records, and then the others in the order of labelling.
     """
 
     def __init__(
-        self, evaluate: Evaluate, count_params: CountParams, num_labels: int
+        self,
+        evaluate: Evaluate,
+        count_params: CountParams,
+        num_labels: int,
+        known: Sequence[Record] = (),
     ):
         if num_labels < 1:
             raise ValueError(f"Expected at least 1 label; got {num_labels}.")
         self._evaluate = evaluate
         self._count_params = count_params
         self._num_labels = num_labels
-        self._places: dict[str, int] = {}
-        self.records: list[Record] = []
+        # Of the same network, in several trainings, the first counts.
+        distinct: dict[str, Record] = {}
+        for record in known:
+            distinct.setdefault(record.architecture.fingerprint, record)
+        self.records = list(distinct.values())
+        self._num_known = len(self.records)
+        self._places = {
+            record.architecture.fingerprint: place
+            for place, record in enumerate(self.records)
+        }
 
     @property
     def remaining(self) -> int:
         """How many labels may still be asked for."""
-        return self._num_labels - len(self.records)
+        return self._num_labels + self._num_known - len(self.records)
 
     def round_size(self, labels_a_round: int | None) -> int:
         """How many to label in a round, at most as many as remain.
@@ -209,15 +238,15 @@ class Ledger:
         return [_checked(accuracy) for accuracy in accuracies]
 
     def _give_up_if_most_fail(self) -> None:
-        num_failed = len(self.records) - self.num_ok
+        asked = self.records[self._num_known :]
+        failed = [record for record in asked if record.status != OK]
         if (
-            len(self.records) >= min(_ENOUGH_TO_JUDGE, self._num_labels)
-            and num_failed > len(self.records) / 2
+            len(asked) >= min(_ENOUGH_TO_JUDGE, self._num_labels)
+            and len(failed) > len(asked) / 2
         ):
-            last = next(r for r in reversed(self.records) if r.status != OK)
             raise EvaluationError(
-                f"{num_failed} of {len(self.records)} labels failed, the last "
-                f"one with: {last.reason}",
+                f"{len(failed)} of {len(asked)} labels failed, the last one "
+                f"with: {failed[-1].reason}",
                 self.records,
             )
 

@@ -149,3 +149,72 @@ def test_too_few_labels_are_refused_before_any_is_bought():
             SPACE, bought.append, num_labels=10, objective=LogParams(), seed=0
         )
     assert not bought
+
+
+def test_a_search_learns_from_what_is_known_and_labels_none_of_it():
+    known = search(
+        SPACE,
+        evaluate,
+        num_labels=16,
+        objective=LogParams(0.1),
+        seed=0,
+        autoencoder=_embedding(),
+    ).history
+    asked = []
+
+    def counting(architectures):
+        asked.extend(architectures)
+        return evaluate(architectures)
+
+    result = search(
+        SPACE,
+        counting,
+        num_labels=4,
+        objective=LogParams(0.1),
+        seed=1,
+        known=known,
+        autoencoder=_embedding(),
+    )
+    assert result.history[:16] == known
+    assert len(asked) == 4
+    assert not {a.fingerprint for a in asked} & {
+        r.architecture.fingerprint for r in known
+    }
+    assert result.traces  # from the first label on it is a search
+
+
+def test_what_is_known_must_be_of_the_space():
+    stranger = Record(Architecture.parse("conv3x3-32"), 0.5, 100)
+    with pytest.raises(ValueError, match="Expected 4 layers"):
+        search(
+            SPACE,
+            evaluate,
+            num_labels=8,
+            objective=LogParams(),
+            seed=0,
+            known=[stranger],
+        )
+
+
+def test_nothing_is_proposed_that_breaks_a_limit():
+    def has_no_small_window(architecture):
+        return all(layer.kernel_size != 1 for layer in architecture.layers)
+
+    result = search(
+        SPACE,
+        evaluate,
+        num_labels=24,
+        objective=LogParams(0.1),
+        seed=0,
+        keeps=has_no_small_window,
+        immigrants=0.0,
+        autoencoder=_embedding(),
+    )
+    proposed = [
+        record.architecture
+        for record in result.history
+        if record.architecture.fingerprint in result.predictions
+    ]
+    assert proposed
+    assert all(map(has_no_small_window, proposed))
+    assert has_no_small_window(result.best.architecture)

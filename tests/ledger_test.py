@@ -9,8 +9,13 @@ from embeddings import COUNT, SPACE, accuracy_of, trained
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.compression import search
-from archcomp_tf.corpus import FAILED, OK
-from archcomp_tf.ledger import EvaluationError, Ledger, new_samples
+from archcomp_tf.corpus import FAILED, OK, Record
+from archcomp_tf.ledger import (
+    EvaluationError,
+    Ledger,
+    SearchResult,
+    new_samples,
+)
 from archcomp_tf.objective import LogParams
 from archcomp_tf.search_space import SearchSpace
 
@@ -165,3 +170,37 @@ def test_a_search_goes_on_where_some_labels_fail():
     assert failed and all("does not fit" in r.reason for r in failed)
     assert all(int(r.architecture.fingerprint, 16) % 3 == 0 for r in failed)
     assert result.best.status == OK
+
+
+def test_what_is_known_is_not_asked_for_and_costs_no_label():
+    known = [Record(architecture, 0.5, 10) for architecture in SAMPLES[:3]]
+    asked = []
+
+    def evaluate(architectures):
+        asked.extend(architectures)
+        return [0.25] * len(architectures)
+
+    ledger = Ledger(evaluate, COUNT, 2, [*known, known[0]])
+    assert ledger.records == known
+    assert ledger.remaining == 2
+    records = ledger.label(SAMPLES[2:5])
+    assert asked == SAMPLES[3:5]
+    assert [record.accuracy for record in records] == [0.5, 0.25, 0.25]
+    assert ledger.remaining == 0
+    assert ledger.records[:3] == known
+
+
+def test_what_breaks_a_limit_stands_behind_all_that_keeps_it():
+    records = tuple(
+        Record(architecture, accuracy, 10)
+        for architecture, accuracy in zip(
+            SAMPLES[:3], (0.9, 0.5, 0.7), strict=True
+        )
+    )
+    result = SearchResult(
+        records,
+        LogParams(0.0),
+        keeps=lambda architecture: architecture != SAMPLES[0],
+    )
+    assert [r.accuracy for r in result.ranked] == [0.7, 0.5, 0.9]
+    assert result.best.accuracy == 0.7
