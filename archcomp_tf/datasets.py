@@ -1,9 +1,10 @@
-"""A data set's name -> train, validation and test splits in memory.
+"""A person's data -> train, validation and test splits in memory.
 
 A name is "digits" (bundled, see `digits.py`), the path of an `.npz` file with
 x_train, y_train, x_test and y_test, or any TFDS image classification data set
 that has a train and a test split.  The validation split is cut from the
 training data, by class, with a seed; the test split is never touched by it.
+Arrays and `tf.data` have no test split: it is cut from them in the same way.
 
 TensorFlow is loaded only for a TFDS name.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import zipfile
+from collections.abc import Iterable
 
 import numpy as np
 import sklearn.model_selection
@@ -113,16 +115,103 @@ def load(
             f"images {test.images.shape[1:]}."
         )
     for split, labels in (("train", train.labels), ("test", test.labels)):
-        missing = sorted(set(range(num_classes)) - set(labels.tolist()))
-        if missing:
-            raise DataError(
-                f"{name}, {split} split: expected images of each of the "
-                f"{num_classes} classes; there are none of "
-                f"{', '.join(map(str, missing[:10]))}"
-                f"{' and others' if len(missing) > 10 else ''}."
-            )
+        _check_classes(f"{name}, {split} split", labels, num_classes)
     train, validation = _cut(name, train, validation_fraction, seed)
     return Dataset(name, num_classes, train, validation, test)
+
+
+def of(
+    data: Dataset | tuple | Iterable, *, validation_fraction: float, seed: int
+) -> Dataset:
+    """Whatever a person has: a `Dataset`, arrays, or a `tf.data.Dataset`.
+
+    Args:
+      data: the data set itself; (images, labels), see `from_arrays`; or
+        batches of them, see `from_batches`.
+      validation_fraction: share of the images, in (0, 1).
+      seed: of the cuts.
+
+    Raises:
+      DataError: it cannot be used.
+    """
+    if isinstance(data, Dataset):
+        return data
+    cut = {"validation_fraction": validation_fraction, "seed": seed}
+    if isinstance(data, tuple | list) and len(data) == 2:
+        return from_arrays(*data, **cut)
+    return from_batches(data, **cut)
+
+
+def from_arrays(
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    name: str = "arrays",
+    validation_fraction: float = 0.1,
+    test_fraction: float = 0.1,
+    seed: int = 0,
+) -> Dataset:
+    """Cuts arrays into the three splits, by class.
+
+    Args:
+      images: uint8, or float in [0, 1]: `[N, height, width(, channels)]`.
+      labels: integers `[N]`, or one-hot `[N, num_classes]`.
+      name: what the data set is called in reports.
+      validation_fraction: share of all images, in (0, 1).
+      test_fraction: share of all images, in (0, 1).
+      seed: of the cuts.
+
+    Raises:
+      DataError: the arrays cannot be used.
+    """
+    images, labels = np.asarray(images), np.asarray(labels)
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        labels = np.argmax(labels, axis=1)
+    whole = _checked_split(name, "only", images, labels, None)
+    num_classes = int(whole.labels.max()) + 1
+    _check_classes(name, whole.labels, num_classes)
+    rest, test = _cut(name, whole, test_fraction, seed)
+    share = validation_fraction / (1 - test_fraction)
+    train, validation = _cut(name, rest, share, seed)
+    return Dataset(name, num_classes, train, validation, test)
+
+
+def from_batches(
+    batches: Iterable[tuple[np.ndarray, np.ndarray]], **kwargs
+) -> Dataset:
+    """The same for a `tf.data.Dataset` of (images, labels), batched or not.
+
+    Args:
+      batches: read once, whole.
+      **kwargs: of `from_arrays`.
+
+    Raises:
+      DataError: it holds something else, or nothing.
+    """
+    images, labels = [], []
+    for batch in batches:
+        if not isinstance(batch, tuple | list) or len(batch) != 2:
+            raise DataError(
+                "Expected a data set of (images, labels); got elements of "
+                f"type {type(batch).__name__}."
+            )
+        pair = [np.asarray(part) for part in batch]
+        single = pair[1].ndim == 0
+        images.append(pair[0][None] if single else pair[0])
+        labels.append(pair[1][None] if single else pair[1])
+    if not images:
+        raise DataError("Expected a data set of (images, labels); got no one.")
+    return from_arrays(np.concatenate(images), np.concatenate(labels), **kwargs)
+
+
+def _check_classes(where: str, labels: np.ndarray, num_classes: int) -> None:
+    missing = sorted(set(range(num_classes)) - set(labels.tolist()))
+    if missing:
+        raise DataError(
+            f"{where}: expected images of each of the {num_classes} classes; "
+            f"there are none of {', '.join(map(str, missing[:10]))}"
+            f"{' and others' if len(missing) > 10 else ''}."
+        )
 
 
 def _read_npz(path: str) -> list[np.ndarray]:

@@ -440,3 +440,58 @@ def test_prepared_fashion_mnist_is_read_without_a_network():
         (dataset.test, 1000),
     ):
         np.testing.assert_array_equal(np.bincount(split.labels), [each] * 10)
+
+
+def test_arrays_are_cut_into_three_splits_by_class():
+    images = np.arange(80 * 4, dtype=np.uint8).reshape(80, 2, 2) % 251
+    labels = np.arange(80) % 4
+    dataset = datasets.from_arrays(
+        images, labels, name="mine", validation_fraction=0.2, test_fraction=0.25
+    )
+    assert (dataset.name, dataset.input_shape) == ("mine", (2, 2, 1))
+    sizes = {"train": 11, "validation": 4, "test": 5}  # of each class
+    for name, each in sizes.items():
+        split = getattr(dataset, name)
+        np.testing.assert_array_equal(np.bincount(split.labels), [each] * 4)
+    together = np.concatenate([getattr(dataset, name).images for name in sizes])
+    assert sorted(np.round(255 * together).sum(axis=(1, 2, 3))) == sorted(
+        images.sum(axis=(1, 2), dtype=int)
+    )
+
+
+def test_one_hot_labels_are_read_as_classes():
+    images = np.zeros((40, 2, 2, 1), np.float32)
+    labels = np.arange(40) % 4
+    one, other = (
+        datasets.from_arrays(images, given)
+        for given in (labels, np.eye(4)[labels])
+    )
+    np.testing.assert_array_equal(one.test.labels, other.test.labels)
+
+
+@pytest.mark.parametrize("batch_size", [None, 7])
+def test_a_tf_data_set_is_read_batched_or_not(batch_size):
+    import tensorflow as tf
+
+    images = np.random.default_rng(0).random((40, 2, 2, 1), np.float32)
+    labels = np.arange(40) % 4
+    data = tf.data.Dataset.from_tensor_slices((images, labels))
+    if batch_size:
+        data = data.batch(batch_size)
+    one = datasets.from_batches(data)
+    other = datasets.from_arrays(images, labels)
+    np.testing.assert_array_equal(one.train.images, other.train.images)
+    np.testing.assert_array_equal(one.test.labels, other.test.labels)
+
+
+@pytest.mark.parametrize(
+    ("batches", "message"),
+    [
+        ([], "got no one"),
+        ([np.zeros(3)], r"of \(images, labels\); got elements of type ndarray"),
+        ([(np.zeros((4, 2, 2)), np.array([0, 1, 3, 3]))], "none of 2"),
+    ],
+)
+def test_data_that_is_no_data_set_is_refused(batches, message):
+    with pytest.raises(DataError, match=message):
+        datasets.from_batches(batches)
