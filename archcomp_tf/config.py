@@ -15,6 +15,7 @@ import ml_collections
 
 from archcomp_tf.cost import num_params
 from archcomp_tf.layer import Shape
+from archcomp_tf.limits import Limits
 from archcomp_tf.objective import Objective
 from archcomp_tf.teachers import TEACHERS
 from archcomp_tf.training import Recipe
@@ -55,6 +56,9 @@ def default_config() -> ml_collections.ConfigDict:
     config.teacher.model = ""
     config.teacher.recipe = recipe_config()
 
+    # The records.jsonl of another run, to begin with what is known.
+    config.corpus = ""
+
     # See `SearchSpace.around`.
     config.space = ml_collections.ConfigDict()
     config.space.num_widths = 16
@@ -62,6 +66,18 @@ def default_config() -> ml_collections.ConfigDict:
 
     # Replaced as a whole by a config, since each objective has its own fields.
     config.objective = objective_config("LogParams", weight=0.05)
+
+    # What the student must keep to, see `Limits`; 0 is no limit.  Where there
+    # is one, the objective follows from the limits.
+    config.limits = ml_collections.ConfigDict(
+        {
+            "max_params": 0,
+            "max_flops": 0,
+            "max_file_bytes": 0,
+            "max_latency_ms": 0.0,
+            "max_accuracy_drop": 0.0,
+        }
+    )
 
     # How many networks are trained, and how; all students are distilled from
     # the teacher where `distil` is set.
@@ -169,6 +185,16 @@ def classifier_config(
         config.student.controls = ("resnet20", "resnet32")
         config.student.num_tuning_trials = 1
     return config
+
+
+def make_limits(config: ml_collections.ConfigDict) -> Limits | None:
+    """The limits that `config.limits` describes; None where all are 0.
+
+    Raises:
+      ValueError: a limit is negative, or not a share where it has to be.
+    """
+    given = {name: value for name, value in config.items() if value}
+    return Limits(**given) if given else None
 
 
 def make_objective(

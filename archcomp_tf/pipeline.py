@@ -4,18 +4,16 @@
 
 Each stage reads what those before it left in the working directory, and is
 skipped where it is done.  A stage that was killed goes on where it stopped:
-labels are kept one by one, tuning trial by trial.
+labels are kept one by one, tuning trial by trial, trainings epoch by epoch.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import logging
 import math
 import os
-import shutil
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -25,28 +23,30 @@ import ml_collections
 import numpy as np
 import scipy.stats
 
-from archcomp_tf import baselines, cost, datasets
+from archcomp_tf import baselines, datasets
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
 from archcomp_tf.checkpoint import Checkpoint
 from archcomp_tf.compression import search
-from archcomp_tf.config import ConfigError, default_config, make_objective
-from archcomp_tf.corpus import OK, Corpus, Record
+from archcomp_tf.config import ConfigError, default_config
+from archcomp_tf.corpus import OK, Record
+from archcomp_tf.dashboards import write_scalars
 from archcomp_tf.evaluation import exact_reconstruction, params_error
 from archcomp_tf.export import export_embedding, export_saved_model, save_keras
 from archcomp_tf.fitting import (
     MIN_LABELS,
-    check_num_labels,
     fit_autoencoder,
     fit_ensemble_head,
     unlabelled_mix,
 )
 from archcomp_tf.importer import from_keras
-from archcomp_tf.labeling import Labeler, Task, take_chief_address
+from archcomp_tf.latent import latent_map
 from archcomp_tf.ledger import SearchResult, initial_samples
+from archcomp_tf.limits import LimitError, Limits
 from archcomp_tf.objective import Objective
-from archcomp_tf.report import assemble_results, results_text, write_scalars
-from archcomp_tf.search_space import SearchSpace
+from archcomp_tf.outcome import write_outcome
+from archcomp_tf.preprocessing import Preprocessing
+from archcomp_tf.run import Run
 from archcomp_tf.students import StudentTrainer
 from archcomp_tf.teachers import TEACHERS
 from archcomp_tf.training import (
@@ -58,7 +58,6 @@ from archcomp_tf.training import (
     teacher_logits,
 )
 from archcomp_tf.tuning import RecipeTuner
-from archcomp_tf.workdir import WorkingDirectory
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -74,6 +73,7 @@ STAGES = {
 }
 _SEEDS_APART = 1000  # between two trainings of one network
 _NUM_HELD_OUT = 1000  # architectures on which the embedding is judged
+_MAX_RETRIES = 2  # of a student that lost more accuracy than it may
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +81,8 @@ class CompressionResult:
     """What a compression gives.
 
     Attributes:
-      student: the small trained network, float images in [0, 1] -> logits.
+      student: the small trained network; it takes what the teacher takes, and
+        gives logits.
       architecture: of the student.
       results: the contents of report/results.json.
     """
@@ -93,9 +94,9 @@ class CompressionResult:
 
 def compress(
     teacher: keras.Model,
-    dataset: datasets.Dataset | str,
+    data: datasets.Dataset | str | tuple | Any,
     *,
-    objective: Objective,
+    objective: Objective | Limits,
     num_labels: int,
     workdir: str | os.PathLike,
     seed: int = 0,
@@ -104,10 +105,13 @@ def compress(
     """Compresses a trained classifier.
 
     Args:
-      teacher: float images in [0, 1] -> logits or probabilities; it is used
-        as it is, not trained again.
-      dataset: a data set, or a name for `datasets.load`.
-      objective: what to look for.
+      teacher: images -> logits or probabilities; it is used as it is, not
+        trained again.  Layers in front that scale or change images are kept,
+        and decide whether it is given values from 0 to 1 or from 0 to 255.
+      data: arrays (images, labels) or a `tf.data.Dataset` of them, uint8 or
+        float in [0, 1], from which validation and test splits are cut; or a
+        name for `datasets.load`; or a `Dataset`.
+      objective: what to look for, or `Limits` that the student must keep to.
       num_labels: how many networks are trained for the search.
       workdir: where everything is left; a run that was killed goes on there.
       seed: of everything random.
@@ -115,30 +119,37 @@ def compress(
 
     Returns:
       The student, its architecture, and the report's results.
+
+    Raises:
+      DataError: the data cannot be used.
+      UnsupportedModelError: names the layer of the teacher that cannot be read.
+      LimitError: no network that was found keeps to the limits; says which is
+        the nearest.
     """
     config = (
         config.copy_and_resolve_references() if config else default_config()
     )
-    name = dataset if isinstance(dataset, str) else dataset.name
+    dataset = None
+    if not isinstance(data, str):
+        dataset = datasets.of(
+            data, validation_fraction=config.validation_fraction, seed=seed
+        )
     with config.unlocked():
         config.seed = seed
-        config.dataset = name
+        config.dataset = data if dataset is None else dataset.name
         config.labels.num_labels = num_labels
         # Half of few labels are for the samples, the others for the rounds.
         config.labels.num_initial = min(
             config.labels.num_initial, max(MIN_LABELS, num_labels // 2)
         )
-        config.objective = {
-            "name": type(objective).__name__,
-            **dataclasses.asdict(objective),
-        }
-    pipeline = Pipeline(
-        config,
-        workdir,
-        teacher=teacher,
-        dataset=None if isinstance(dataset, str) else dataset,
-    )
-    return pipeline.run()
+        if isinstance(objective, Limits):
+            config.limits.update(objective.given)
+        else:
+            config.objective = {
+                "name": type(objective).__name__,
+                **dataclasses.asdict(objective),
+            }
+    return Pipeline(config, workdir, teacher=teacher, dataset=dataset).run()
 
 
 class Pipeline:
@@ -163,22 +174,9 @@ class Pipeline:
         teacher: keras.Model | None = None,
         dataset: datasets.Dataset | None = None,
     ):
-        self._config = config
-        self._seed = config.seed
-        self._given_teacher = teacher
-        self._given_dataset = dataset
-        check_num_labels(config.labels.num_initial)
-        if config.labels.num_initial > config.labels.num_labels:
-            raise ConfigError(
-                f"Expected labels.num_labels to be at least labels.num_initial"
-                f" = {config.labels.num_initial}; got "
-                f"{config.labels.num_labels}."
-            )
-        make_objective(
-            config.objective, reference_accuracy=1, reference_params=1
+        self._run = Run(
+            config, workdir, STAGES, teacher=teacher, dataset=dataset
         )
-        self._chief_address = take_chief_address()
-        self._workdir = WorkingDirectory(workdir, config.to_dict())
 
     def run(self) -> CompressionResult:
         """Runs every stage that is not done."""
@@ -189,11 +187,7 @@ class Pipeline:
 
     def close(self) -> None:
         """Ends the labelling processes and lets go of the corpus."""
-        if "_labeler" in self.__dict__:
-            self._labeler.close()
-            del self._labeler
-        if "_corpus" in self.__dict__:
-            self._corpus.close()
+        self._run.close()
 
     def result(self) -> CompressionResult:
         """What a finished run gave.
@@ -201,11 +195,11 @@ class Pipeline:
         Raises:
           MissingStageError: the run is not finished.
         """
-        results = self._stage("report")
+        results = self._run.stage("report")
         student = results["student"]
         return CompressionResult(
             keras.models.load_model(
-                self._path(f"{_folder(student)}/model.keras")
+                self._run.path(f"{_folder(student)}/model.keras")
             ),
             Architecture.parse(student["architecture"]),
             results,
@@ -215,49 +209,58 @@ class Pipeline:
         """Trains the teacher, or takes in one that is trained."""
         if self._is_done("teacher"):
             return
+        run = self._run
+        # Another recipe is another config, which the directory refuses.
+        checkpoint = Checkpoint(run.path("teacher/training.npz"), "teacher")
         with self._timed("teacher") as record:
-            model = self._given_teacher or self._trained_teacher()
-            check_fit(model, self._dataset)
+            model = run.given_teacher or self._trained_teacher(checkpoint)
+            preprocessing = Preprocessing(model)
+            check_fit(model, run.dataset)
             architecture = from_keras(model)
-            with self._workdir.replacing("teacher/model.keras") as path:
+            with run.workdir.replacing("teacher/model.keras") as path:
                 save_keras(model, path)
-            with self._workdir.replacing("teacher/logits.npy") as path:
-                images = self._dataset.train.images
+            images = preprocessing.scaled(run.dataset.train.images)
+            with run.workdir.replacing("teacher/logits.npy") as path:
                 np.save(path, teacher_logits(model, images))
-            record |= self._described(architecture)
+            record |= run.described(architecture)
             record["num_params"] = model.count_params()
             record["validation_accuracy"] = accuracy(
-                model, self._dataset.validation
+                model, preprocessing.scaled_split(run.dataset.validation)
             )
-        self._teacher_checkpoint.remove()
+        checkpoint.remove()
 
     def corpus(self) -> None:
         """Labels the samples that the search and its control start from."""
-        self._stage("teacher")
+        self._run.stage("teacher")
         if self._is_done("corpus"):
             return
         with self._timed("corpus") as record:
-            samples = initial_samples(
-                self._space, self._config.labels.num_initial, self._seed
-            )
-            self._labeler(samples)
-            record["num_labels"] = len(samples)
+            run = self._run
+            if run.num_initial:
+                samples = initial_samples(run.space, run.num_initial, run.seed)
+                run.labeler(samples)
+            record["num_labels"] = run.num_initial
+            if run.limits and run.limits.max_accuracy_drop:
+                # What may be lost is lost from what the teacher's own layers
+                # come to by the brief training of a label.
+                (reference,) = run.labeler([run.teacher_architecture])
+                record["reference_accuracy"] = reference
 
     def autoencoder(self) -> None:
         """Learns the embedding of the space."""
-        self._stage("corpus")
+        self._run.stage("corpus")
         if self._is_done("autoencoder"):
             return
-        settings = self._config.autoencoder.to_dict()
+        settings = self._run.config.autoencoder.to_dict()
         mode, epochs = settings.pop("mode"), settings.pop("epochs")
         num_architectures = settings.pop("num_architectures")
         with self._timed("autoencoder") as record:
-            keras.utils.set_random_seed(self._seed)
-            autoencoder = ArchitectureAutoencoder(self._space, **settings)
-            rng = np.random.default_rng(self._seed)
+            keras.utils.set_random_seed(self._run.seed)
+            autoencoder = ArchitectureAutoencoder(self._run.space, **settings)
+            rng = np.random.default_rng(self._run.seed)
             mix = unlabelled_mix(
-                self._space,
-                [self._teacher_architecture],
+                self._run.space,
+                [self._run.teacher_architecture],
                 num_architectures + _NUM_HELD_OUT,
                 rng,
             )
@@ -268,62 +271,71 @@ class Pipeline:
                 autoencoder,
                 seen,
                 # Several workers leave records in any order.
-                sorted(self._corpus, key=lambda record: record.key),
-                self._count_params,
-                seed=self._seed,
+                [
+                    *self._run.known,
+                    *sorted(self._run.corpus, key=lambda r: r.key),
+                ],
+                self._run.count_params,
+                seed=self._run.seed,
                 epochs=epochs,
                 mode=mode,
                 callbacks=[
                     keras.callbacks.TensorBoard(
-                        self._path("tensorboard/autoencoder"), write_graph=False
+                        self._run.path("tensorboard/autoencoder"),
+                        write_graph=False,
                     )
                 ],
             )
-            with self._workdir.replacing("autoencoder/model.keras") as path:
+            with self._run.workdir.replacing("autoencoder/model.keras") as path:
                 autoencoder.save(path)
             record |= {
                 "exact_reconstruction": exact_reconstruction(
                     autoencoder, held_out
                 ),
                 "params_mape": params_error(
-                    autoencoder, held_out, self._count_params
+                    autoencoder, held_out, self._run.count_params
                 ),
                 "reconstruction_loss": history["logits_loss"][-1],
             }
 
     def search(self) -> None:
         """Rounds of descent and labelling; chooses the student."""
-        self._stage("autoencoder")
+        self._run.stage("autoencoder")
         if self._is_done("search"):
             return
         with self._timed("search") as record:
-            settings = self._config.labels
+            settings = self._run.config.labels
             autoencoder = keras.models.load_model(
-                self._path("autoencoder/model.keras"), compile=False
+                self._run.path("autoencoder/model.keras"), compile=False
             )
             result = search(
-                self._space,
-                self._labeler,
+                self._run.space,
+                self._run.labeler,
                 num_labels=settings.num_labels,
-                objective=self._objective,
-                seed=self._seed,
-                teacher=self._teacher_architecture,
-                num_initial=settings.num_initial,
+                objective=self._run.objective,
+                seed=self._run.seed,
+                teacher=self._run.teacher_architecture,
+                known=self._run.known,
+                keeps=self._run.keeps,
+                num_initial=self._run.num_initial,
                 labels_a_round=settings.labels_a_round,
                 autoencoder=autoencoder,
-                mode=self._config.autoencoder.mode,
+                mode=self._run.config.autoencoder.mode,
             )
             self._write_search_scalars(result)
             self._export_embedding(autoencoder, result)
+            with self._run.workdir.replacing("search/records.jsonl") as path:
+                lines = (record.to_json() + "\n" for record in result.history)
+                path.write_text("".join(lines))
             best = self._finalist(result)
+            self._check_costs(best, result)
             record |= {
-                "num_labels": len(result.history),
+                "num_labels": len(result.history) - len(self._run.known),
+                "num_known": len(self._run.known),
                 "num_rounds": len(result.traces),
                 "best": best.architecture.to_dict(),
                 "best_accuracy": best.accuracy,
-                "predicted_accuracy": result.predictions.get(
-                    best.architecture.fingerprint
-                ),
+                "predictions": result.predictions,
                 "accuracy_spearman": _spearman(result),
                 "pareto": [
                     {
@@ -337,167 +349,76 @@ class Pipeline:
 
     def students(self) -> None:
         """Tunes the student's recipe, trains the student, exports it."""
-        best = Architecture.from_dict(self._stage("search")["best"]).compact
+        found = self._run.stage("search")
         if self._is_done("students"):
             return
+        best = Architecture.from_dict(found["best"]).compact
         with self._timed("students") as record:
-            settings = self._config.student
-            tuner = RecipeTuner(
-                best,
-                self._dataset,
-                Recipe(**settings.recipe),
-                self._teacher_logits,
-                num_trials=settings.num_tuning_trials,
-                seed=self._seed,
-                directory=self._path(f"students/{best.fingerprint}"),
-            )
-            recipe = tuner.best()
-            write_scalars(
-                self._path("tensorboard/tuning"),
-                {"tuning/validation_accuracy": tuner.accuracies},
-            )
-            record |= self._trained({"student": best}, recipe)["student"]
+            recipe, record["trials"] = self._tuned_recipe(best)
             record["recipe"] = dataclasses.asdict(recipe)
-            record["predicted_accuracy"] = self._stage("search")[
-                "predicted_accuracy"
-            ]
+            candidates = [best, *self._larger_than(best)]
+            tried = []
+            for candidate in candidates[: 1 + _MAX_RETRIES]:
+                trained = self._trained({"student": candidate}, recipe)
+                tried.append(trained["student"])
+                broken = self._broken_limits(tried[-1])
+                if not broken:
+                    break
+            else:
+                nearest = max(tried, key=lambda t: t["validation_accuracy"])
+                raise LimitError(
+                    f"The nearest that was found, {nearest['architecture']}, "
+                    "breaks a limit: "
+                    f"{'; '.join(self._broken_limits(nearest))}. It is kept in "
+                    f"{self._run.path(_folder(nearest))}. More labels, longer "
+                    "trainings or a looser limit may help; labels are used "
+                    "again with --config.corpus="
+                    f"{self._run.path('corpus/records.jsonl')}."
+                )
+            record |= tried[-1]
+            record["predicted_accuracy"] = found["predictions"].get(
+                tried[-1]["fingerprint"]
+            )
 
     def controls(self) -> None:
         """Trains what the student is to be held against, by its recipe."""
-        student = self._stage("students")
+        student = self._run.stage("students")
         if self._is_done("controls"):
             return
+        run = self._run
         with self._timed("controls") as record:
-            recipe = Recipe(**student["recipe"])
             scaled = baselines.scaled_to(
-                self._teacher_architecture,
+                run.teacher_architecture,
                 student["num_params"],
-                self._count_params,
+                run.count_params,
             )
             random = baselines.random_search(
-                self._space,
-                self._labeler,
-                num_labels=self._stage("search")["num_labels"],
-                objective=self._objective,
-                seed=self._seed,
+                run.space,
+                run.labeler,
+                num_labels=run.stage("search")["num_labels"],
+                objective=run.objective,
+                seed=run.seed,
             )
             networks = {
                 "width_scaled": scaled,
                 "random_search": self._finalist(random).architecture.compact,
-                **{n: TEACHERS[n] for n in self._config.student.controls},
+                **{n: TEACHERS[n] for n in run.config.student.controls},
             }
-            record |= self._trained(networks, recipe)
+            record |= self._trained(networks, Recipe(**student["recipe"]))
             for name in networks:
                 record[name]["predicted_accuracy"] = None
 
     def report(self) -> None:
         """Reads the test split, once, and writes the report."""
-        stages = {name: self._stage(name) for name in list(STAGES)[:-1]}
+        stages = {name: self._run.stage(name) for name in list(STAGES)[:-1]}
         if self._is_done("report"):
             return
-        # The one place where the test split is looked at.
-        accuracies = {
-            name: [self._test_accuracy(path) for path in paths]
-            for name, paths in {
-                "teacher": ["teacher/model.keras"],
-                "student": stages["students"]["trainings"],
-                **{
-                    name: control["trainings"]
-                    for name, control in stages["controls"].items()
-                    if name != "seconds"
-                },
-            }.items()
-        }
-        results = assemble_results(
-            self._config.to_dict(), self._dataset.name, stages, accuracies
-        )
-        self._workdir.write_json("report/results.json", results)
-        with self._workdir.replacing("report/RESULTS.md") as path:
-            path.write_text(results_text(results))
-        self._workdir.finish_stage("report", results)
-        _LOGGER.info("report: %s", self._path("report/RESULTS.md"))
+        results = write_outcome(self._run, stages)
+        self._run.workdir.finish_stage("report", results)
+        _LOGGER.info("report: %s", self._run.path("report/report.html"))
 
-    # What the stages share.
-
-    @functools.cached_property
-    def _dataset(self) -> datasets.Dataset:
-        return self._given_dataset or datasets.load(
-            self._config.dataset,
-            validation_fraction=self._config.validation_fraction,
-            seed=self._seed,
-            data_dir=self._config.data_dir or None,
-        )
-
-    @functools.cached_property
-    def _teacher_checkpoint(self) -> Checkpoint:
-        # Another recipe is another config, which the directory refuses.
-        return Checkpoint(self._path("teacher/training.npz"), "teacher")
-
-    @functools.cached_property
-    def _teacher_architecture(self) -> Architecture:
-        return Architecture.parse(self._stage("teacher")["architecture"])
-
-    @functools.cached_property
-    def _teacher_logits(self) -> np.ndarray | None:
-        if not self._config.labels.distil:
-            return None
-        return np.load(self._path("teacher/logits.npy"))
-
-    @functools.cached_property
-    def _space(self) -> SearchSpace:
-        return SearchSpace.around(
-            self._teacher_architecture,
-            self._dataset.input_shape,
-            self._dataset.num_classes,
-            num_widths=self._config.space.num_widths,
-            min_width=self._config.space.min_width,
-        )
-
-    @functools.cached_property
-    def _objective(self) -> Objective:
-        teacher = self._stage("teacher")
-        return make_objective(
-            self._config.objective,
-            reference_accuracy=teacher["validation_accuracy"],
-            reference_params=teacher["num_params"],
-        )
-
-    @functools.cached_property
-    def _corpus(self) -> Corpus:
-        return Corpus(self._path("corpus/records.jsonl"))
-
-    @functools.cached_property
-    def _labeler(self) -> Labeler:
-        task = Task(
-            self._dataset,
-            Recipe(**self._config.labels.recipe),
-            self._seed,
-            self._teacher_logits,
-            self._config.labels.max_seconds,
-        )
-        return Labeler(
-            task,
-            self._corpus,
-            num_workers=self._config.num_workers,
-            address=self._chief_address,
-        )
-
-    def _count_params(self, architecture: Architecture) -> int:
-        return cost.num_params(
-            architecture, self._dataset.input_shape, self._dataset.num_classes
-        )
-
-    def _described(self, architecture: Architecture) -> dict[str, Any]:
-        shape = self._dataset.input_shape, self._dataset.num_classes
-        return {
-            "architecture": str(architecture),
-            "fingerprint": architecture.fingerprint,
-            "num_params": cost.num_params(architecture, *shape),
-            "num_flops": cost.num_flops(architecture, *shape),
-        }
-
-    def _trained_teacher(self) -> keras.Model:
-        settings = self._config.teacher
+    def _trained_teacher(self, checkpoint: Checkpoint) -> keras.Model:
+        settings = self._run.config.teacher
         if bool(settings.model) == bool(settings.architecture):
             raise ConfigError(
                 "Expected one of teacher.architecture and teacher.model; got "
@@ -507,11 +428,11 @@ class Pipeline:
             return keras.models.load_model(settings.model)
         model, result = build_and_train(
             Architecture.parse(settings.architecture),
-            self._dataset,
+            self._run.dataset,
             Recipe(**settings.recipe),
-            seed=self._seed,
+            seed=self._run.seed,
             stage="teacher epoch",
-            checkpoint=self._teacher_checkpoint,
+            checkpoint=checkpoint,
         )
         self._write_losses("teacher", result)
         return model
@@ -522,9 +443,13 @@ class Pipeline:
         The first of many labels after a brief training is, often enough, only
         the luckiest; the mean over both trainings is less so.
         """
-        settings = self._config.student
-        finalists = result.ranked[: settings.num_finalists]
-        accuracies = self._labeler(
+        settings = self._run.config.student
+        # Those that keep to the limits come first; the others only where none
+        # does.
+        ranked = result.ranked
+        kept = [r for r in ranked if self._run.keeps(r.architecture)]
+        finalists = (kept or ranked)[: settings.num_finalists]
+        accuracies = self._run.labeler(
             [record.architecture for record in finalists],
             Recipe(**settings.recipe),
         )
@@ -537,6 +462,63 @@ class Pipeline:
         ]
         return max(trained, key=result.score, default=result.best)
 
+    def _check_costs(self, best: Record, result: SearchResult) -> None:
+        """Raises LimitError where no labelled network keeps to the limits."""
+        if self._run.keeps(best.architecture):
+            return
+        nearest, broken = self._run.nearest(
+            [record.architecture for record in result.ranked]
+        )
+        raise LimitError(
+            f"None of {len(result.ranked)} labelled networks keeps to the "
+            f"limits. The nearest is {nearest.compact}: {'; '.join(broken)}."
+        )
+
+    def _tuned_recipe(self, best: Architecture) -> tuple[Recipe, list]:
+        """The student's recipe, and the trials that it was chosen from."""
+        settings = self._run.config.student
+        tuner = RecipeTuner(
+            best,
+            self._run.features,
+            Recipe(**settings.recipe),
+            self._run.teacher_logits,
+            num_trials=settings.num_tuning_trials,
+            seed=self._run.seed,
+            directory=self._run.path(f"students/{best.fingerprint}"),
+        )
+        recipe = tuner.best()
+        write_scalars(
+            self._run.path("tensorboard/tuning"),
+            {"tuning/validation_accuracy": [a for _, a in tuner.trials]},
+        )
+        return recipe, tuner.trials
+
+    def _larger_than(self, best: Architecture) -> list[Architecture]:
+        """Labelled networks that keep to the limits and may lose less.
+
+        Along the front of accuracy and size, from the next larger on.
+        """
+        size = self._run.count_params(best)
+        front = [
+            Architecture.parse(point["architecture"])
+            for point in self._run.stage("search")["pareto"]
+            if point["num_params"] > size
+        ]
+        return [a for a in front if self._run.keeps(a)]
+
+    def _broken_limits(self, student: Mapping[str, Any]) -> list[str]:
+        """The limits that a trained student breaks, each as a sentence."""
+        if self._run.limits is None:
+            return []
+        teacher = self._run.stage("teacher")
+        lost = teacher["validation_accuracy"] - student["validation_accuracy"]
+        return self._run.limits.broken(
+            Architecture.parse(student["architecture"]),
+            self._run.features.input_shape,
+            self._run.features.num_classes,
+            accuracy_drop=lost,
+        )
+
     def _trained(
         self, networks: Mapping[str, Architecture], recipe: Recipe
     ) -> dict[str, dict[str, Any]]:
@@ -545,42 +527,41 @@ class Pipeline:
         Of several trainings the best on validation data is the network that
         is given; the others tell how much of its accuracy was luck.
         """
+        run = self._run
         trainer = StudentTrainer(
-            self._dataset,
-            self._teacher_logits,
+            run.features,
+            run.teacher_logits,
             seeds=[
-                self._seed + _SEEDS_APART * index
-                for index in range(self._config.student.num_seeds)
+                run.seed + _SEEDS_APART * index
+                for index in range(run.config.student.num_seeds)
             ],
-            directory=self._path("students"),
-            num_workers=max(1, self._config.num_workers),
+            directory=run.path("students"),
+            num_workers=max(1, run.config.num_workers),
         )
         records = {}
         for name, trained in trainer(networks, recipe).items():
-            record = records[name] = self._described(networks[name])
+            record = records[name] = run.described(networks[name])
             accuracies = [r.validation_accuracy for r in trained.results]
-            best = trained.paths[trained.best]
             record |= {
                 "validation_accuracy": max(accuracies),
                 "validation_accuracies": accuracies,
                 "best": trained.best,
                 "trainings": [
-                    os.fspath(path.relative_to(self._workdir.path))
+                    os.fspath(path.relative_to(run.workdir.path))
                     for path in trained.paths
                 ],
             }
+            model = run.preprocessing.in_front_of(
+                keras.models.load_model(trained.paths[trained.best])
+            )
             folder = _folder(record)
-            with self._workdir.replacing(f"{folder}/model.keras") as path:
-                shutil.copy(best, path)
-            with self._workdir.replacing(f"{folder}/saved_model") as path:
-                export_saved_model(keras.models.load_model(best), path)
+            with run.workdir.replacing(f"{folder}/model.keras") as path:
+                save_keras(model, path)
+            with run.workdir.replacing(f"{folder}/saved_model") as path:
+                export_saved_model(model, path, run.preprocessing.takes)
             for index, result in enumerate(trained.results):
                 self._write_losses(f"{name}_{index}", result)
         return records
-
-    def _test_accuracy(self, name: str) -> float:
-        model = keras.models.load_model(self._path(name))
-        return accuracy(model, self._dataset.test)
 
     def _export_embedding(
         self, autoencoder: ArchitectureAutoencoder, result: SearchResult
@@ -590,20 +571,28 @@ class Pipeline:
             autoencoder,
             autoencoder.accuracy_head,
             result.history,
-            seed=self._seed,
+            seed=self._run.seed,
         )
-        with self._workdir.replacing("search/embedding") as path:
-            export_embedding(autoencoder, path, type(self._objective))
+        with self._run.workdir.replacing("search/embedding") as path:
+            export_embedding(autoencoder, path, type(self._run.objective))
+        labelled = [r.architecture for r in result.history if r.status == OK]
+        with self._run.workdir.replacing("search/latent.npz") as path:
+            latent_map(
+                autoencoder,
+                labelled,
+                self._run.teacher_architecture,
+                self._run.objective,
+            ).save(path)
 
     def _write_losses(self, name: str, result: TrainingResult) -> None:
         write_scalars(
-            self._path(f"tensorboard/{name}"), {"epoch_loss": result.losses}
+            self._run.path(f"tensorboard/{name}"), {"epoch_loss": result.losses}
         )
 
     def _write_search_scalars(self, result: SearchResult) -> None:
         labelled = [r for r in result.history if r.status == OK]
         write_scalars(
-            self._path("tensorboard/labels"),
+            self._run.path("tensorboard/labels"),
             {
                 "label/accuracy": [r.accuracy for r in labelled],
                 "label/log10_params": [
@@ -612,20 +601,17 @@ class Pipeline:
                 "label/objective": [result.score(r) for r in labelled],
             },
         )
-        for index, trace in enumerate(result.traces):
-            write_scalars(
-                self._path(f"tensorboard/descent_{index}"),
-                {"descent/objective": trace},
-            )
-
-    def _path(self, name: str) -> str:
-        return os.fspath(self._workdir.path / name)
-
-    def _stage(self, name: str) -> dict[str, Any]:
-        return self._workdir.stage(name, STAGES[name])
+        # One run for all rounds: TensorBoard shows no more than 40 by itself.
+        write_scalars(
+            self._run.path("tensorboard/descents"),
+            {
+                f"descent_objective/round_{index:02d}": trace
+                for index, trace in enumerate(result.traces)
+            },
+        )
 
     def _is_done(self, name: str) -> bool:
-        done = self._workdir.find_stage(name) is not None
+        done = self._run.workdir.find_stage(name) is not None
         _LOGGER.info("stage %s: %s", name, "done before" if done else "starts")
         return done
 
@@ -635,7 +621,7 @@ class Pipeline:
         start, record = time.monotonic(), {}
         yield record
         record["seconds"] = round(time.monotonic() - start, 2)
-        self._workdir.finish_stage(name, record)
+        self._run.workdir.finish_stage(name, record)
 
 
 def _folder(network: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ on:
 
 from __future__ import annotations
 
-import concurrent.futures
+import concurrent.futures.process
 import contextlib
 import dataclasses
 import json
@@ -27,6 +27,7 @@ from archcomp_tf.backend import SHARING_ENVIRONMENT
 from archcomp_tf.checkpoint import Checkpoint
 from archcomp_tf.datasets import Dataset
 from archcomp_tf.export import save_keras
+from archcomp_tf.labeling import WorkerError
 from archcomp_tf.progress import Progress
 from archcomp_tf.training import Recipe, TrainingResult, build_and_train
 
@@ -91,6 +92,7 @@ class StudentTrainer:
 
         Raises:
           DivergedError: a training diverged.
+          WorkerError: a training process was killed.
         """
         jobs = {
             (name, seed): _Job(
@@ -127,6 +129,11 @@ class StudentTrainer:
                         f"{job.name}, seed {job.seed}, "
                         f"validation {result.validation_accuracy:.2%}"
                     )
+            except concurrent.futures.process.BrokenProcessPool as error:
+                raise WorkerError(
+                    "A training process was killed. What was trained is kept: "
+                    "the same command goes on from there."
+                ) from error
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise

@@ -146,6 +146,8 @@ def check_fit(model: keras.Model, dataset: Dataset) -> None:
       dataset: what it is to classify.
     """
     taken, given = tuple(model.input_shape[1:]), dataset.input_shape
+    if len(taken) == 2:  # it adds the one channel itself
+        taken += (1,)
     if len(taken) == 3 and taken[-1] != given[-1]:
         words = {1: "grey", 3: "colour"}
         raise ValueError(

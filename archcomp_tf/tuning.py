@@ -103,10 +103,15 @@ class RecipeTuner(keras_tuner.RandomSearch):
         self.oracle.update_space(hp)
 
     @property
-    def accuracies(self) -> list[float]:
-        """Validation accuracy of each trial, in the order of the trials."""
-        trials = self.oracle.trials
-        return [trials[name].score for name in sorted(trials, key=int)]
+    def trials(self) -> list[tuple[dict[str, float], float]]:
+        """What was tuned, and the validation accuracy, trial by trial."""
+        found = []
+        for name in sorted(self.oracle.trials, key=int):
+            trial = self.oracle.trials[name]
+            recipe = dataclasses.asdict(self._recipe_of(trial))
+            tuned = {key: recipe[key] for key in trial.hyperparameters.values}
+            found.append((tuned, trial.score))
+        return found
 
     def best(self) -> Recipe:
         """Runs the trials that are left and gives the best recipe."""

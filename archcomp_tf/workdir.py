@@ -4,11 +4,12 @@
     teacher/                     model.keras, logits.npy
     corpus/records.jsonl         every label
     autoencoder/                 model.keras
-    search/                      the search's record
+    search/                      records.jsonl, latent.npz, embedding/
     students/<fingerprint>/      model.keras, saved_model/; controls' too
     controls/                    what the student is held against
-    report/                      results.json, RESULTS.md
-    tensorboard/
+    report/                      report.html, results.json, RESULTS.md
+    tensorboard/                 scalars of every stage, the embedding
+    hparams/                     a table of labels and trials, for TensorBoard
 
 Whatever a stage writes appears whole or not at all: it is written under a
 temporary name and renamed.  A stage is done when its `stage.json` is there.

@@ -53,7 +53,14 @@ def _main(argv: list[str], method: str) -> int:
     import keras_tuner
     import tensorflow as tf
 
-    from archcomp_tf import labeling, ledger, pipeline, report, workdir
+    from archcomp_tf import (
+        labeling,
+        ledger,
+        limits,
+        pipeline,
+        report,
+        workdir,
+    )
 
     tf.config.experimental.enable_op_determinism()
     try:
@@ -70,6 +77,7 @@ def _main(argv: list[str], method: str) -> int:
         ValueError,
         OSError,
         ledger.EvaluationError,
+        limits.LimitError,
         workdir.MissingStageError,
         keras_tuner.errors.FatalError,
     ) as error:

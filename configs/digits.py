@@ -20,6 +20,6 @@ def get_config():
         config.labels.recipe = recipe_config(epochs=10)
         config.labels.num_labels = 36
         config.num_workers = 2
-        config.student.recipe = recipe_config(epochs=30)
+        config.student.recipe = recipe_config(epochs=60)
         config.student.num_tuning_trials = 3
     return config

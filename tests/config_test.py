@@ -33,6 +33,7 @@ every_config = pytest.mark.parametrize(
 PINNED = {
     "cifar10": ((32, 32, 3), 10, 11_183_626),
     "cifar100": ((32, 32, 3), 100, 11_183_626 + 90 * 513),
+    "custom": (None, None, None),
     "digits": ((8, 8, 1), 10, 335_594),
     "fashion_mnist": ((28, 28, 1), 10, 577_610),
     "svhn_cropped": ((32, 32, 3), 10, 11_183_626),

@@ -5,8 +5,10 @@ import pathlib
 
 import pytest
 import tensorflow_datasets as tfds
+import tiny
 
 from archcomp_tf.architecture import Architecture
+from archcomp_tf.builder import build
 from archcomp_tf.cost import num_params
 from archcomp_tf.pipeline import Pipeline
 
@@ -20,41 +22,44 @@ _DATASETS = {
 }
 
 
-def _config(name: str):
+def _config(name: str, *arguments: str):
     spec = importlib.util.spec_from_file_location(name, _FOLDER / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.get_config("vgg7")
+    config = module.get_config(*arguments)
+    config.update_from_flattened_dict(_SHORT)
+    return config
+
+
+# One step a training.
+_SHORT = {
+    "num_workers": 1,
+    "labels.num_labels": 9,
+    "labels.num_initial": 8,
+    "autoencoder.epochs": 1,
+    "autoencoder.num_architectures": 64,
+    "student.num_finalists": 1,
+    "student.num_seeds": 1,
+    "student.num_tuning_trials": 1,
+} | {
+    f"{part}.recipe.{field}": value
+    for part in ("teacher", "labels", "student")
+    for field, value in (("epochs", 1), ("num_images", 32), ("batch_size", 32))
+}
 
 
 def test_every_config_of_a_tfds_name_is_run_here():
-    # The demonstration's own run is `make demo`.
-    files = {path.stem for path in _FOLDER.glob("*.py")} - {"digits"}
-    assert files == set(_DATASETS)
+    files = {path.stem for path in _FOLDER.glob("*.py")}
+    # The demonstration's own run is `make demo`; `custom` is run below.
+    assert files - {"digits", "custom"} == set(_DATASETS)
 
 
 @pytest.mark.parametrize("name", _DATASETS)
 def test_a_config_runs_from_the_teacher_to_the_report(name, tmp_path):
-    config = _config(name)
+    config = _config(name, "vgg7")
     teacher = Architecture.parse(config.teacher.architecture).scale_width(1 / 8)
-    changes = {
-        "num_workers": 1,
-        "teacher.architecture": str(teacher),
-        "labels.num_labels": 9,
-        "labels.num_initial": 8,
-        "autoencoder.epochs": 1,
-        "autoencoder.num_architectures": 64,
-        "student.num_finalists": 1,
-        "student.num_seeds": 1,
-        "objective.max_params": 2_000,
-    }
-    for recipe in ("teacher", "labels", "student"):
-        changes |= {
-            f"{recipe}.recipe.epochs": 1,
-            f"{recipe}.recipe.num_images": 32,
-            f"{recipe}.recipe.batch_size": 32,
-        }
-    config.update_from_flattened_dict(changes)
+    config.teacher.architecture = str(teacher)
+    config.objective.max_params = 2_000
     with tfds.testing.mock_data(num_examples=_DATASETS[name]):
         results = Pipeline(config, tmp_path).run().results
     student = results["student"]
@@ -66,3 +71,21 @@ def test_a_config_runs_from_the_teacher_to_the_report(name, tmp_path):
     classes = 100 if name == "cifar100" else 10
     architecture = Architecture.parse(student["architecture"])
     assert student["num_params"] == num_params(architecture, images, classes)
+
+
+def test_the_config_for_ones_own_compresses_a_file_on_ones_own_images(
+    tmp_path,
+):
+    config = _config("custom")
+    config.dataset = tiny.write_npz(tmp_path / "data.npz")
+    model = build(
+        Architecture.parse("conv3x3-8 conv3x3-8"),
+        tiny.SHAPE,
+        tiny.NUM_CLASSES,
+    )
+    model.save(tmp_path / "model.keras")
+    config.teacher.model = str(tmp_path / "model.keras")
+    config.limits.max_params = 300
+    result = Pipeline(config, tmp_path / "workdir").run()
+    assert result.student.count_params() <= 300
+    assert result.results["teacher"]["num_params"] == model.count_params()

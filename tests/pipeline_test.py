@@ -1,12 +1,16 @@
 """Tests of the whole flow on a tiny data set: files, resuming, refusals."""
 
+import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 
+import browser
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import tiny
 
 import archcomp_tf
@@ -15,9 +19,10 @@ from archcomp_tf.config import ConfigError
 from archcomp_tf.corpus import Corpus
 from archcomp_tf.fitting import MIN_LABELS
 from archcomp_tf.importer import UnsupportedModelError
+from archcomp_tf.limits import LimitError, Limits
 from archcomp_tf.objective import LogParams
 from archcomp_tf.pipeline import STAGES, Pipeline
-from archcomp_tf.training import accuracy
+from archcomp_tf.training import Recipe, accuracy
 from archcomp_tf.workdir import MissingStageError, OtherConfigError
 
 NETWORK_FIELDS = {
@@ -58,6 +63,7 @@ def test_results_have_every_field_that_was_promised(finished):
         "teacher",
         "student",
         "controls",
+        "files",
         "search",
         "embedding",
     }
@@ -68,7 +74,11 @@ def test_results_have_every_field_that_was_promised(finished):
     assert set(results["controls"]) == {"width_scaled", "random_search"}
     for control in results["controls"].values():
         assert set(control) == STUDENT_FIELDS
-    assert results["search"] == {"num_labels": 10, "num_rounds": 1}
+    assert results["search"] == {
+        "num_labels": 10,
+        "num_known": 0,
+        "num_rounds": 1,
+    }
     assert set(results["embedding"]) == {
         "exact_reconstruction",
         "accuracy_spearman",
@@ -129,7 +139,8 @@ def test_every_stage_leaves_tensorboard_scalars(finished):
         "teacher",
         "labels",
         "autoencoder",
-        "descent_0",
+        "descents",
+        "embedding",
         "tuning",
         "student_0",
         "student_1",
@@ -147,10 +158,12 @@ def test_of_several_trainings_the_best_on_validation_data_is_given(finished):
         assert network["validation_accuracy"] == max(accuracies)
         best = int(np.argmax(accuracies))
         assert network["test_accuracy"] == network["test_accuracies"][best]
-        trainings = sorted(folder.glob("seed_*.keras"))
-        assert len(trainings) == 2
-        given = (folder / "model.keras").read_bytes()
-        assert any(given == path.read_bytes() for path in trainings)
+        given, *trainings = (
+            keras.models.load_model(folder / name).get_weights()
+            for name in ("model.keras", "seed_0.keras", "seed_1000.keras")
+        )
+        for one, other in zip(given, trainings[best], strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def _controls(result):
@@ -229,6 +242,157 @@ def test_the_five_lines_compress_a_model_made_by_hand(tmp_path):
     assert result.student.count_params() < teacher.count_params()
     outputs = result.student(dataset.test.images[:3])
     assert outputs.shape == (3, tiny.NUM_CLASSES)
+
+
+def test_a_run_begins_with_what_another_has_learnt(finished, tmp_path):
+    config, workdir, _ = finished
+    corpus = Corpus(workdir / "corpus/records.jsonl")
+    recipe = Recipe(**config.labels.recipe).name
+    labels = [r for r in corpus if r.recipe == recipe]
+    known = Corpus(tmp_path / "known.jsonl")
+    for record in labels:
+        known.append(record)
+    known.append(
+        dataclasses.replace(
+            labels[0],
+            architecture=archcomp_tf.Architecture.parse("residual3x3-999"),
+        )
+    )
+    known.close()
+    second = config.copy_and_resolve_references()
+    second.corpus = str(tmp_path / "known.jsonl")
+    second.seed = 1
+    second.labels.num_labels = 2
+    second.labels.num_initial = 2
+    results = Pipeline(second, tmp_path / "workdir").run().results
+    assert results["search"]["num_known"] == len(labels)
+    assert results["search"]["num_labels"] == 2
+    bought = Corpus(tmp_path / "workdir/corpus/records.jsonl")
+    before = {r.architecture.fingerprint for r in labels}
+    new = [r for r in bought if r.recipe == recipe]
+    # What random search labels, as a control, is not held against the search.
+    proposed = [r for r in new if r.architecture.fingerprint not in before]
+    assert len(proposed) >= 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "There is no file .*known.jsonl"),
+        ("conv3x3-999", "None of the 1 networks of .* is in the space"),
+    ],
+)
+def test_a_corpus_that_is_of_no_use_says_why(
+    finished, tmp_path, content, message
+):
+    config, workdir, _ = finished
+    path = tmp_path / "known.jsonl"
+    if content:
+        record = next(iter(Corpus(workdir / "corpus/records.jsonl")))
+        other = Corpus(path)
+        architecture = archcomp_tf.Architecture.parse(content)
+        other.append(dataclasses.replace(record, architecture=architecture))
+        other.close()
+    config = config.copy_and_resolve_references()
+    config.corpus = str(path)
+    pipeline = Pipeline(config, tmp_path / "workdir")
+    pipeline.teacher()
+    with pytest.raises(ConfigError, match=message):
+        pipeline.corpus()
+
+
+@browser.needs_chromium
+def test_a_browser_shows_what_a_run_leaves(finished):
+    _, workdir, _ = finished
+    with browser.chromium() as tab:
+        tab.open((workdir / "report/report.html").as_uri())
+        browser.assert_report_is_seen(tab)
+        browser.assert_tensorboard_is_seen(tab, workdir)
+
+
+def _teacher_of_bytes():
+    """A model as people make them: it scales its images itself."""
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input(tiny.SHAPE),
+            layers.Rescaling(1 / 255),
+            layers.RandomFlip(),
+            layers.Conv2D(16, 3, padding="same", activation="relu"),
+            layers.Conv2D(16, 3, activation="relu"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(tiny.NUM_CLASSES, activation="softmax"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy")
+    split = tiny.dataset().train
+    model.fit(255 * split.images, split.labels, epochs=2, verbose=0)
+    return model
+
+
+def test_a_student_takes_what_its_teacher_takes_within_limits(tmp_path):
+    teacher, split = _teacher_of_bytes(), tiny.split(160, 0)
+    images = np.round(255 * split.images).astype(np.uint8)
+    limits = Limits(max_params=teacher.count_params() // 4, max_flops=15_000)
+    result = archcomp_tf.compress(
+        teacher,
+        (images, split.labels),
+        objective=limits,
+        num_labels=10,
+        workdir=tmp_path,
+        config=tiny.config(""),
+    )
+    assert limits.kept_by(result.architecture, tiny.SHAPE, tiny.NUM_CLASSES)
+    assert result.student.count_params() <= limits.max_params
+    scaling = [
+        layer
+        for layer in result.student.layers
+        if isinstance(layer, keras.layers.Rescaling)
+    ]
+    assert len(scaling) == 1
+    # The same answers from the model, on 0..255, and from the SavedModel.
+    folder = tmp_path / "students" / result.results["student"]["fingerprint"]
+    loaded = tf.saved_model.load(folder / "saved_model")
+    served = loaded.classify(images[:8])
+    outputs = result.student(images[:8].astype(np.float32), training=False)
+    np.testing.assert_allclose(served, keras.ops.softmax(outputs), atol=1e-5)
+    # And from the file of a microcontroller, nearly.
+    assert set(result.results["files"]) == {
+        "teacher_float32",
+        *(f"student_{kind}" for kind in ("float32", "float16", "int8")),
+    }
+
+
+def test_limits_that_nothing_keeps_name_the_nearest_that_was_found(tmp_path):
+    config = tiny.config(tiny.write_npz(tmp_path / "data.npz"))
+    config.limits.max_flops = 1
+    pipeline = Pipeline(config, tmp_path / "workdir")
+    with pytest.raises(
+        LimitError,
+        match=r"None of \d+ labelled .* nearest is .*: max_flops is 1 and",
+    ):
+        pipeline.run()
+    # What was paid for is there for another run.
+    assert len(Corpus(tmp_path / "workdir/corpus/records.jsonl")) >= 10
+
+
+def test_a_student_that_loses_too_much_is_named_and_kept(finished, tmp_path):
+    config, workdir, _ = finished
+    again = tmp_path / "workdir"
+    shutil.copytree(workdir, again)
+    for stage in ("students", "controls", "report"):
+        (again / stage / "stage.json").unlink()
+    record = json.loads((again / "teacher/stage.json").read_text())
+    record["validation_accuracy"] = 1.5  # nothing comes near it
+    (again / "teacher/stage.json").write_text(json.dumps(record))
+    config = config.copy_and_resolve_references()
+    config.limits.max_accuracy_drop = 0.01
+    (again / "config.json").unlink()
+    with pytest.raises(
+        LimitError, match=r"max_accuracy_drop is 0.01 .* kept in .*students"
+    ):
+        Pipeline(config, again).students()
 
 
 def test_another_config_is_refused_naming_the_field(finished):

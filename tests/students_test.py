@@ -3,6 +3,11 @@
 import dataclasses
 import json
 import logging
+import multiprocessing
+import os
+import signal
+import threading
+import time
 
 import keras
 import numpy as np
@@ -12,6 +17,7 @@ import tiny
 from archcomp_tf import checkpoint, students
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.checkpoint import Checkpoint
+from archcomp_tf.labeling import WorkerError
 from archcomp_tf.students import StudentTrainer
 from archcomp_tf.training import Recipe, accuracy
 
@@ -116,3 +122,29 @@ def test_the_record_holds_plain_values(tmp_path):
     record = json.loads(network.paths[0].with_suffix(".json").read_text())
     assert record["recipe"] == dataclasses.asdict(RECIPE)
     assert record["losses"] == list(network.results[0].losses)
+
+
+def test_a_process_that_is_killed_is_one_error_and_what_is_done_is_kept(
+    tmp_path,
+):
+    hungry = NETWORKS | {"large": Architecture.parse("conv3x3-8")}
+    trainer = _trainer(tmp_path, num_workers=2)
+    killed = threading.Event()
+
+    def kill():
+        while not killed.is_set():
+            children = multiprocessing.active_children()
+            if children and list(tmp_path.rglob("seed_*.json")):
+                os.kill(children[0].pid, signal.SIGKILL)
+                return
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
+    try:
+        with pytest.raises(WorkerError, match="the same command goes on"):
+            trainer(hungry, dataclasses.replace(RECIPE, epochs=30))
+    finally:
+        killed.set()
+        thread.join()
+    assert list(tmp_path.rglob("seed_*.json"))

@@ -40,7 +40,8 @@ def test_the_base_is_tried_first_and_the_best_recipe_stays(
     monkeypatch.setattr(tuning, "build_and_train", build_and_train)
     tuner = _tuner(tmp_path)
     assert tuner.best() == tried[best]
-    assert tuner.accuracies == accuracies
+    assert [accuracy for _, accuracy in tuner.trials] == accuracies
+    assert tuner.trials[0][0]["learning_rate"] == BASE.learning_rate
     assert tried[0] == BASE
     for recipe in tried[1:]:
         assert recipe.learning_rate != BASE.learning_rate

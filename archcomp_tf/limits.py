@@ -1,0 +1,159 @@
+"""What a student must keep to, in the words of the person who needs it.
+
+A limit on what may be lost is a part of the objective.  The others are costs of
+an architecture, counted or measured before it is trained: a search proposes
+nothing that breaks them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from archcomp_tf import cost
+from archcomp_tf.architecture import Architecture
+from archcomp_tf.builder import build
+from archcomp_tf.layer import Shape
+from archcomp_tf.litert import file_bytes
+from archcomp_tf.measurement import latency_ms
+from archcomp_tf.objective import Budget, Objective, Tolerance
+
+
+class LimitError(RuntimeError):
+    """No network that was found keeps to the limits."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Limits of a student; None where there is none.
+
+    Attributes:
+      max_params: number of weights.
+      max_flops: floating-point operations for one image.
+      max_file_bytes: of its int8 LiteRT file.
+      max_latency_ms: of one image through its float32 LiteRT file, on one
+        core of this machine.
+      max_accuracy_drop: validation accuracy, in [0, 1], that it may lose.
+
+    Raises:
+      ValueError: there is no limit at all, or one is not positive.
+    """
+
+    max_params: int | None = None
+    max_flops: int | None = None
+    max_file_bytes: int | None = None
+    max_latency_ms: float | None = None
+    max_accuracy_drop: float | None = None
+
+    def __post_init__(self):
+        if not self.given:
+            names = ", ".join(f.name for f in dataclasses.fields(self))
+            raise ValueError(f"Expected at least one limit of {names}.")
+        for name, value in self.given.items():
+            if not value > 0 or (name == "max_accuracy_drop" and value >= 1):
+                expected = "in (0, 1)" if name == "max_accuracy_drop" else "> 0"
+                raise ValueError(f"Expected {name} {expected}; got {value!r}.")
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The limits that there are, by name."""
+        values = dataclasses.asdict(self)
+        return {k: v for k, v in values.items() if v is not None}
+
+    def objective(
+        self, reference_accuracy: float, reference_params: int
+    ) -> Objective:
+        """What to look for among the networks that keep to the limits.
+
+        With a limit on what may be lost it is the smallest network, without
+        one the most accurate.
+
+        Args:
+          reference_accuracy: the teacher's, in [0, 1].
+          reference_params: the teacher's number of weights.
+        """
+        if self.max_accuracy_drop is not None:
+            return Tolerance(self.max_accuracy_drop, reference_accuracy)
+        return Budget(self.max_params or reference_params)
+
+    def kept_by(
+        self, architecture: Architecture, input_shape: Shape, num_classes: int
+    ) -> bool:
+        """Whether an untrained network keeps to the limits on its costs.
+
+        Args:
+          architecture: the network.
+          input_shape: (height, width, channels) of an image.
+          num_classes: number of logits.
+        """
+        shares = self._shares(architecture, input_shape, num_classes)
+        return all(share <= 1 for _, _, share in shares)
+
+    def excess(
+        self, architecture: Architecture, input_shape: Shape, num_classes: int
+    ) -> float:
+        """The largest cost as a multiple of its limit; arguments as above."""
+        shares = self._shares(architecture, input_shape, num_classes)
+        return max((share for _, _, share in shares), default=0.0)
+
+    def broken(
+        self,
+        architecture: Architecture,
+        input_shape: Shape,
+        num_classes: int,
+        accuracy_drop: float = 0.0,
+    ) -> list[str]:
+        """Which limits a network breaks, each as a sentence.
+
+        Args:
+          architecture: the network.
+          input_shape: (height, width, channels) of an image.
+          num_classes: number of logits.
+          accuracy_drop: what the trained network lost, in [0, 1].
+        """
+        shares = self._shares(architecture, input_shape, num_classes)
+        values = {name: value for name, value, share in shares if share > 1}
+        if self.max_accuracy_drop is not None:
+            # A loss of exactly the limit keeps it, whatever its last bit says.
+            if accuracy_drop > self.max_accuracy_drop + 1e-9:
+                values["max_accuracy_drop"] = accuracy_drop
+        return [
+            f"{name} is {self.given[name]:,} and it has {value:,.6g}"
+            for name, value in values.items()
+        ]
+
+    def _shares(
+        self, architecture: Architecture, input_shape: Shape, num_classes: int
+    ) -> Iterator[tuple[str, float, float]]:
+        """Name of each limit on a cost, the cost, and its share of the limit.
+
+        What is counted comes before what has to be built and measured.
+        """
+        for name, cost_of in _COSTS.items():
+            if name in self.given:
+                value = cost_of(architecture.compact, input_shape, num_classes)
+                yield name, value, value / self.given[name]
+
+
+@functools.lru_cache(maxsize=4096)
+def _file_bytes(
+    architecture: Architecture, input_shape: Shape, num_classes: int
+) -> int:
+    return file_bytes(build(architecture, input_shape, num_classes))
+
+
+@functools.lru_cache(maxsize=4096)
+def _latency_ms(
+    architecture: Architecture, input_shape: Shape, num_classes: int
+) -> float:
+    return latency_ms(build(architecture, input_shape, num_classes))
+
+
+_COSTS: dict[str, Callable[[Architecture, Shape, int], float]] = {
+    "max_params": cost.num_params,
+    "max_flops": cost.num_flops,
+    "max_file_bytes": _file_bytes,
+    "max_latency_ms": _latency_ms,
+}

@@ -1,0 +1,136 @@
+"""What a compression leaves: accuracies on the test split, files, a report.
+
+The one place where the test split is looked at, once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from archcomp_tf.corpus import OK, Record
+from archcomp_tf.dashboards import (
+    label_sessions,
+    trial_sessions,
+    write_embedding,
+    write_hparams,
+)
+from archcomp_tf.datasets import Split
+from archcomp_tf.html_report import html_report
+from archcomp_tf.latent import LatentMap
+from archcomp_tf.ledger import SearchResult
+from archcomp_tf.litert import ConversionError, export_litert
+from archcomp_tf.measurement import measure
+from archcomp_tf.report import assemble_results, results_text
+from archcomp_tf.run import Run
+from archcomp_tf.training import accuracy
+
+_LOGGER = logging.getLogger(__name__)
+
+# LiteRT takes an image a call: of a large teacher more would take an hour.
+_NUM_FILE_IMAGES = 2000
+
+
+def write_outcome(
+    run: Run, stages: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Judges teacher, student and controls and writes the report.
+
+    Args:
+      run: the compression.
+      stages: what each stage before the report recorded, by its name.
+
+    Returns:
+      The contents of results.json.
+    """
+    results = assemble_results(
+        run.config.to_dict(),
+        run.dataset.name,
+        stages,
+        _test_accuracies(run, stages),
+        _files(run, stages["students"]["fingerprint"]),
+    )
+    run.workdir.write_json("report/results.json", results)
+    with run.workdir.replacing("report/RESULTS.md") as path:
+        path.write_text(results_text(results))
+    _write_pages(run, stages, results)
+    return results
+
+
+def _test_accuracies(
+    run: Run, stages: Mapping[str, Mapping[str, Any]]
+) -> dict[str, list[float]]:
+    """Of each training of each network."""
+    teacher = keras.models.load_model(run.path("teacher/model.keras"))
+    scaled = run.preprocessing.scaled_split(run.dataset.test)
+    accuracies = {"teacher": [accuracy(teacher, scaled)]}
+    networks = {"student": stages["students"]} | {
+        name: control
+        for name, control in stages["controls"].items()
+        if name != "seconds"
+    }
+    for name, network in networks.items():
+        accuracies[name] = [
+            accuracy(keras.models.load_model(run.path(p)), run.features.test)
+            for p in network["trainings"]
+        ]
+    return accuracies
+
+
+def _files(run: Run, fingerprint: str) -> dict[str, dict[str, float]]:
+    """LiteRT files of teacher and student: size, accuracy, latency.
+
+    They are empty where LiteRT cannot hold the teacher.
+    """
+    images = run.dataset.train.images
+    folders = {"teacher": "teacher", "student": f"students/{fingerprint}"}
+    paths = {}
+    try:
+        for name, folder in folders.items():
+            model = keras.models.load_model(run.path(f"{folder}/model.keras"))
+            files = export_litert(
+                run.preprocessing.on_unit_images(model),
+                run.path(f"{folder}/litert"),
+                images,
+                ("float32",)
+                if name == "teacher"
+                else ("float32", "float16", "int8"),
+            )
+            paths |= {f"{name}_{kind}": path for kind, path in files.items()}
+    except ConversionError as error:
+        _LOGGER.warning("no LiteRT files: %s", error)
+        return {}
+    test = run.dataset.test
+    first = slice(_NUM_FILE_IMAGES)
+    return measure(paths, Split(test.images[first], test.labels[first]))
+
+
+def _write_pages(
+    run: Run,
+    stages: Mapping[str, Mapping[str, Any]],
+    results: Mapping[str, Any],
+) -> None:
+    """report.html, and what TensorBoard shows besides scalars."""
+    lines = (run.workdir.path / "search/records.jsonl").read_text()
+    records = [Record.from_json(line) for line in lines.splitlines()]
+    labelled = [record for record in records if record.status == OK]
+    latent = LatentMap.load(run.path("search/latent.npz"))
+    page = html_report(
+        results,
+        records,
+        input_shape=run.features.input_shape,
+        num_classes=run.features.num_classes,
+        predictions=stages["search"]["predictions"],
+        latent=latent,
+    )
+    with run.workdir.replacing("report/report.html") as path:
+        path.write_text(page, encoding="utf-8")
+    write_embedding(run.path("tensorboard/embedding"), labelled, latent)
+    ranked = SearchResult(tuple(records), run.objective).ranked
+    write_hparams(
+        run.path("hparams"),
+        label_sessions(ranked) + trial_sessions(stages["students"]["trials"]),
+    )

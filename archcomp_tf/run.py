@@ -1,0 +1,250 @@
+"""What the stages of one compression share: data, teacher, space, labels.
+
+Nothing here is read, built or started before a stage asks for it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import ml_collections
+import numpy as np
+
+from archcomp_tf import cost, datasets
+from archcomp_tf.architecture import Architecture
+from archcomp_tf.config import ConfigError, make_limits, make_objective
+from archcomp_tf.corpus import OK, Corpus, Record
+from archcomp_tf.datasets import Dataset, Split
+from archcomp_tf.fitting import MIN_LABELS, check_num_labels
+from archcomp_tf.labeling import Labeler, Task, take_chief_address
+from archcomp_tf.limits import Limits
+from archcomp_tf.objective import Objective
+from archcomp_tf.preprocessing import Preprocessing
+from archcomp_tf.search_space import SearchSpace
+from archcomp_tf.training import Recipe
+from archcomp_tf.workdir import WorkingDirectory
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class Run:
+    """One compression in one working directory.
+
+    Args:
+      config: see `config.default_config`.
+      workdir: the working directory.
+      binaries: stage -> the binary that runs it, in the order of the flow.
+      teacher: a trained model in place of the config's.
+      dataset: a data set in place of the config's.
+
+    Raises:
+      ConfigError: a value of the config cannot be used.
+      OtherConfigError: the working directory belongs to another config.
+    """
+
+    def __init__(
+        self,
+        config: ml_collections.ConfigDict,
+        workdir: str | os.PathLike,
+        binaries: dict[str, str],
+        *,
+        teacher: keras.Model | None = None,
+        dataset: Dataset | None = None,
+    ):
+        self.config = config
+        self.seed: int = config.seed
+        self.given_teacher = teacher
+        self._given_dataset = dataset
+        self._binaries = binaries
+        if not config.corpus:  # there is something to learn from already
+            check_num_labels(config.labels.num_initial)
+            if config.labels.num_initial > config.labels.num_labels:
+                raise ConfigError(
+                    "Expected labels.num_labels to be at least "
+                    f"labels.num_initial = {config.labels.num_initial}; got "
+                    f"{config.labels.num_labels}."
+                )
+        make_limits(config.limits)
+        make_objective(
+            config.objective, reference_accuracy=1, reference_params=1
+        )
+        self._chief_address = take_chief_address()
+        self.workdir = WorkingDirectory(workdir, config.to_dict())
+
+    def close(self) -> None:
+        """Ends the labelling processes and lets go of the corpus."""
+        if "labeler" in self.__dict__:
+            self.labeler.close()
+            del self.labeler
+        if "corpus" in self.__dict__:
+            self.corpus.close()
+
+    def path(self, name: str) -> str:
+        """Where in the working directory something lies."""
+        return os.fspath(self.workdir.path / name)
+
+    def stage(self, name: str) -> dict[str, Any]:
+        """What a stage recorded; MissingStageError where it is not done."""
+        return self.workdir.stage(name, self._binaries[name])
+
+    @functools.cached_property
+    def dataset(self) -> Dataset:
+        """The images as they are, in [0, 1]."""
+        return self._given_dataset or datasets.load(
+            self.config.dataset,
+            validation_fraction=self.config.validation_fraction,
+            seed=self.seed,
+            data_dir=self.config.data_dir or None,
+        )
+
+    @functools.cached_property
+    def preprocessing(self) -> Preprocessing:
+        """What the teacher does to an image first; students do it too."""
+        return Preprocessing(
+            keras.models.load_model(self.path("teacher/model.keras"))
+        )
+
+    @functools.cached_property
+    def features(self) -> Dataset:
+        """What networks are trained on: images behind the preprocessing."""
+        return dataclasses.replace(
+            self.dataset,
+            **{
+                name: Split(
+                    self.preprocessing.apply(split.images), split.labels
+                )
+                for name in ("train", "validation", "test")
+                for split in [getattr(self.dataset, name)]
+            },
+        )
+
+    @functools.cached_property
+    def teacher_architecture(self) -> Architecture:
+        """The network to compress."""
+        text = self.stage("teacher")["architecture"]
+        return Architecture.parse(text).compact
+
+    @functools.cached_property
+    def teacher_logits(self) -> np.ndarray | None:
+        """`[len(train), num_classes]` to distil from, or None."""
+        if not self.config.labels.distil:
+            return None
+        return np.load(self.path("teacher/logits.npy"))
+
+    @functools.cached_property
+    def space(self) -> SearchSpace:
+        """Where the student is looked for."""
+        return SearchSpace.around(
+            self.teacher_architecture,
+            self.features.input_shape,
+            self.features.num_classes,
+            num_widths=self.config.space.num_widths,
+            min_width=self.config.space.min_width,
+        )
+
+    @functools.cached_property
+    def limits(self) -> Limits | None:
+        """What the student must keep to, if there is anything."""
+        return make_limits(self.config.limits)
+
+    @functools.cached_property
+    def objective(self) -> Objective:
+        """What is looked for: by the limits, or the config's objective."""
+        teacher = self.stage("teacher")
+        references = {
+            "reference_accuracy": teacher["validation_accuracy"],
+            "reference_params": teacher["num_params"],
+        }
+        if self.limits:
+            reference = self.stage("corpus").get("reference_accuracy")
+            if reference is not None:
+                references["reference_accuracy"] = reference
+            return self.limits.objective(**references)
+        return make_objective(self.config.objective, **references)
+
+    def keeps(self, architecture: Architecture) -> bool:
+        """Whether an untrained network keeps to the limits on its costs."""
+        return self.limits is None or self.limits.kept_by(
+            architecture, self.features.input_shape, self.features.num_classes
+        )
+
+    def nearest(
+        self, architectures: Sequence[Architecture]
+    ) -> tuple[Architecture, list[str]]:
+        """Of networks that break limits the one that breaks them least; how."""
+        shape = self.features.input_shape, self.features.num_classes
+        nearest = min(
+            architectures, key=lambda a: self.limits.excess(a, *shape)
+        )
+        return nearest, self.limits.broken(nearest, *shape)
+
+    @functools.cached_property
+    def corpus(self) -> Corpus:
+        """Every label of this run."""
+        return Corpus(self.path("corpus/records.jsonl"))
+
+    @functools.cached_property
+    def known(self) -> list[Record]:
+        """Labels of another run, of networks that are in this one's space."""
+        path = self.config.corpus
+        if not path:
+            return []
+        if not os.path.isfile(path):
+            raise ConfigError(f"There is no file {path} to begin with.")
+        records = [record for record in Corpus(path) if record.status == OK]
+        known = [r for r in records if self.space.contains(r.architecture)]
+        _LOGGER.info(
+            "%d of %d labels of %s are of this space",
+            *(len(known), len(records), path),
+        )
+        if not known:
+            raise ConfigError(
+                f"None of the {len(records)} networks of {path} is in the "
+                "space around this teacher."
+            )
+        return known
+
+    @property
+    def num_initial(self) -> int:
+        """How many samples are labelled before the first round."""
+        enough = len(self.known) >= MIN_LABELS
+        return 0 if enough else self.config.labels.num_initial
+
+    @functools.cached_property
+    def labeler(self) -> Labeler:
+        """Trains networks for labels."""
+        task = Task(
+            self.features,
+            Recipe(**self.config.labels.recipe),
+            self.seed,
+            self.teacher_logits,
+            self.config.labels.max_seconds,
+        )
+        return Labeler(
+            task,
+            self.corpus,
+            num_workers=self.config.num_workers,
+            address=self._chief_address,
+        )
+
+    def count_params(self, architecture: Architecture) -> int:
+        """Exact parameters of a network for these images and classes."""
+        return cost.num_params(
+            architecture, self.features.input_shape, self.features.num_classes
+        )
+
+    def described(self, architecture: Architecture) -> dict[str, Any]:
+        """What a record says of a network, trained or not."""
+        shape = self.features.input_shape, self.features.num_classes
+        return {
+            "architecture": str(architecture),
+            "fingerprint": architecture.fingerprint,
+            "num_params": cost.num_params(architecture, *shape),
+            "num_flops": cost.num_flops(architecture, *shape),
+        }

@@ -1,0 +1,99 @@
+"""Tests of `outcome`: on a teacher and students whose accuracy is known."""
+
+import keras
+import numpy as np
+import pytest
+import tiny
+
+from archcomp_tf import measurement, outcome
+from archcomp_tf.architecture import Architecture
+from archcomp_tf.builder import build
+from archcomp_tf.run import Run
+
+BINARIES = {"teacher": "", "search": "", "students": "", "controls": ""}
+NETWORK = Architecture.parse("conv3x3-4")
+
+
+def _constant(label: int) -> keras.Model:
+    """A network that puts every image in one class."""
+    model = build(NETWORK, tiny.SHAPE, tiny.NUM_CLASSES)
+    kernel, bias = model.get_layer("classifier").get_weights()
+    bias[label] = 100
+    model.get_layer("classifier").set_weights([kernel, bias])
+    return model
+
+
+@pytest.fixture
+def run(tmp_path):
+    test = tiny.split(32, 2)
+    test.labels[:] = [0] * 24 + [1] * 8
+    dataset = tiny.dataset()
+    object.__setattr__(dataset, "test", test)
+    run = Run(tiny.config(""), tmp_path, BINARIES, dataset=dataset)
+    (tmp_path / "teacher").mkdir()
+    _constant(0).save(tmp_path / "teacher/model.keras")
+    folder = tmp_path / "students" / NETWORK.fingerprint
+    folder.mkdir(parents=True)
+    for seed, label in enumerate((1, 0)):
+        _constant(label).save(folder / f"seed_{seed}.keras")
+    _constant(0).save(folder / "model.keras")
+    return run
+
+
+def _stages(run):
+    folder = f"students/{NETWORK.fingerprint}"
+    trained = {"trainings": [f"{folder}/seed_{i}.keras" for i in range(2)]}
+    return {"students": trained, "controls": {"seconds": 1, "other": trained}}
+
+
+def test_every_training_of_every_network_is_judged(run):
+    assert outcome._test_accuracies(run, _stages(run)) == {
+        "teacher": [0.75],
+        "student": [0.25, 0.75],
+        "other": [0.25, 0.75],
+    }
+
+
+def test_the_files_of_teacher_and_student_are_measured(run):
+    files = outcome._files(run, NETWORK.fingerprint)
+    assert set(files) == {
+        "teacher_float32",
+        "student_float32",
+        "student_float16",
+        "student_int8",
+    }
+    folder = run.workdir.path / "students" / NETWORK.fingerprint / "litert"
+    for name, file in files.items():
+        assert file["accuracy"] == 0.75
+        assert file["latency_ms"] > 0
+        if name.startswith("student"):
+            path = folder / f"{name.removeprefix('student_')}.tflite"
+            assert file["bytes"] == path.stat().st_size
+
+
+def test_files_take_images_from_0_to_1_whatever_the_teacher_takes(run):
+    inputs = keras.Input(tiny.SHAPE)
+    network = build(NETWORK, tiny.SHAPE, tiny.NUM_CLASSES)
+    scaled = keras.layers.Rescaling(1 / 255)(inputs)
+    teacher = keras.Model(inputs, network(scaled))
+    teacher.save(run.workdir.path / "teacher/model.keras")
+    images = run.dataset.test.images[:4]
+    outcome._files(run, NETWORK.fingerprint)
+    np.testing.assert_allclose(
+        measurement.outputs(
+            run.workdir.path / "teacher/litert/float32.tflite", images
+        ),
+        network(images),
+        atol=1e-4,
+    )
+
+
+def test_a_teacher_that_litert_cannot_hold_costs_the_files_alone(
+    run, monkeypatch, caplog
+):
+    def refuse(*_, **__):
+        raise outcome.ConversionError("too strange")
+
+    monkeypatch.setattr(outcome, "export_litert", refuse)
+    assert outcome._files(run, NETWORK.fingerprint) == {}
+    assert "too strange" in caplog.text

@@ -1,0 +1,77 @@
+"""Tests of what the stages of a compression share."""
+
+import keras
+import numpy as np
+import pytest
+import tiny
+
+from archcomp_tf.architecture import Architecture
+from archcomp_tf.builder import build
+from archcomp_tf.objective import LogParams, Tolerance
+from archcomp_tf.run import Run
+
+BINARIES = {"teacher": "bin/train_teacher.py", "corpus": "bin/label.py"}
+NETWORK = Architecture.parse("conv3x3-8 conv3x3-8")
+
+
+def _run(folder, teacher=None, **changes) -> Run:
+    """A run whose teacher stage is done."""
+    config = tiny.config("")
+    config.update_from_flattened_dict(changes)
+    run = Run(config, folder, BINARIES, dataset=tiny.dataset())
+    teacher = teacher or build(NETWORK, tiny.SHAPE, tiny.NUM_CLASSES)
+    (folder / "teacher").mkdir(parents=True, exist_ok=True)
+    teacher.save(folder / "teacher/model.keras")
+    record = run.described(NETWORK) | {"validation_accuracy": 0.9}
+    run.workdir.finish_stage("teacher", record)
+    return run
+
+
+def test_without_layers_in_front_images_are_learnt_from_as_they_are(tmp_path):
+    run = _run(tmp_path)
+    assert run.features.train.images is run.dataset.train.images
+    assert run.space.input_shape == tiny.SHAPE
+
+
+def test_networks_learn_from_what_comes_out_of_the_teachers_front(tmp_path):
+    network = build(NETWORK, tiny.SHAPE, tiny.NUM_CLASSES)
+    inputs = keras.Input(tiny.SHAPE)
+    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1)(inputs)
+    run = _run(tmp_path, keras.Model(inputs, network(scaled)))
+    for name in ("train", "validation", "test"):
+        images = getattr(run.dataset, name).images
+        np.testing.assert_allclose(
+            getattr(run.features, name).images, 2 * images - 1, atol=1e-6
+        )
+
+
+def test_the_objective_is_the_configs_unless_there_are_limits(tmp_path):
+    assert _run(tmp_path / "one").objective == LogParams(0.05)
+    limited = _run(tmp_path / "other", **{"limits.max_accuracy_drop": 0.02})
+    limited.workdir.finish_stage("corpus", {"reference_accuracy": 0.8})
+    # Brief trainings are held against a brief training.
+    assert limited.objective == Tolerance(0.02, 0.8)
+
+
+def test_only_a_limit_keeps_a_network_out(tmp_path):
+    assert _run(tmp_path / "one").keeps(NETWORK)
+    limited = _run(tmp_path / "other", **{"limits.max_params": 10})
+    assert not limited.keeps(NETWORK)
+
+
+def test_the_nearest_breaks_its_limits_least(tmp_path):
+    run = _run(tmp_path, **{"limits.max_params": 10})
+    smaller = Architecture.parse("conv3x3-4 identity")
+    nearest, broken = run.nearest([NETWORK, smaller])
+    assert nearest == smaller
+    assert broken == [
+        f"max_params is 10 and it has {run.count_params(smaller)}"
+    ]
+
+
+def test_a_limit_that_is_none_is_refused_before_anything_is_written(tmp_path):
+    config = tiny.config("")
+    config.limits.max_params = -1
+    with pytest.raises(ValueError, match="max_params > 0; got -1"):
+        Run(config, tmp_path / "new", BINARIES)
+    assert not (tmp_path / "new").exists()
