@@ -159,7 +159,7 @@ def classifier_config(
             )
             config.labels.recipe = recipe_config(num_images=10_000, epochs=6)
             config.student.recipe = recipe_config(
-                epochs=12, batch_size=128, **changes
+                epochs=30, batch_size=128, **changes
             )
             config.labels.num_labels = 40
             config.student.num_finalists = 2
