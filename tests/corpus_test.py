@@ -17,7 +17,14 @@ from hypothesis import strategies as st
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.corpus import FAILED, OK, Corpus, CorpusError, Record
+from archcomp_tf.fitting import MIN_LABELS
 from archcomp_tf.layer import Layer
+from archcomp_tf.search_space import SearchSpace
+from archcomp_tf.teachers import TEACHERS
+
+_PUBLISHED = sorted(
+    (pathlib.Path(__file__).parent.parent / "results/corpora").glob("*.jsonl")
+)
 
 few_files = settings(max_examples=20, deadline=None)
 
@@ -354,3 +361,13 @@ def test_a_full_disk_is_an_error_and_leaves_whole_lines(tmp_path):
 def test_a_file_that_cannot_be_written_is_an_error_before_any_training():
     with pytest.raises(OSError, match="/proc/records.jsonl"):
         Corpus("/proc/records.jsonl").open()
+
+
+@pytest.mark.parametrize("path", _PUBLISHED, ids=lambda path: path.stem)
+def test_a_published_corpus_is_of_the_space_around_its_teacher(path):
+    records = list(Corpus(path))
+    teacher = path.stem.rpartition("_")[2]
+    space = SearchSpace.around(TEACHERS[teacher])
+    assert len(records) >= MIN_LABELS
+    assert all(space.contains(record.architecture) for record in records)
+    assert len({(r.seed, r.recipe) for r in records}) == 1
