@@ -70,7 +70,7 @@ class ArchitectureAutoencoder(keras.Model):
         decoder = _decoder(encoding.shape, channels, width)
         params_head = CostHead(len(space), channels, name="log_params")
         accuracy_head = EnsembleHead(
-            latent_dim, num_heads, link="logit", name="accuracy"
+            len(space), channels, num_heads, link="logit", name="accuracy"
         )
 
         x = keras.Input(encoding.shape, name="x")
@@ -154,24 +154,6 @@ class ArchitectureAutoencoder(keras.Model):
         return tuple(
             keras.ops.convert_to_numpy(output)
             for output in self.heads(self.encode(architectures))
-        )
-
-    def predict_members(
-        self, architectures: Sequence[Architecture]
-    ) -> np.ndarray:
-        """What the ensemble, and each of its members, says of architectures.
-
-        Returns:
-          Accuracies in [0, 1], `[N, 1 + K]`, the ensemble's mean first.
-        """
-        z = keras.ops.convert_to_tensor(self.encode(architectures))
-        log_params = self.params_head(z, training=False)
-        members = self.accuracy_head([z, log_params], training=False)
-        mean, _ = self.accuracy_head.statistics(members)
-        return keras.ops.convert_to_numpy(
-            keras.ops.concatenate(
-                [mean[:, None], keras.ops.sigmoid(members)], axis=1
-            )
         )
 
     def project(self, z):

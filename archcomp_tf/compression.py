@@ -3,10 +3,11 @@
 A search starts from a few labelled samples of the space.  In each round the
 accuracy ensemble is fitted to all labels so far; `descent.propose` scores what
 descents pass through and what lies a few changes from the best; the most
-promising are labelled, and with them a few samples that nobody chose.
+promising are labelled, and as many that would be so if the ensemble were wrong
+where there are few labels.
 
 After Ashok, arXiv 1902.03326 (encode, descend, decode).  Our own: rounds, many
-starts, neighbours beside the descents, random immigrants.
+starts, neighbours beside the descents, doubt.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
-from archcomp_tf.corpus import Record
+from archcomp_tf.corpus import OK, Record
 from archcomp_tf.cost import CountParams
 from archcomp_tf.descent import Descent, descent_starts, neighbours, propose
 from archcomp_tf.fitting import (
@@ -58,7 +59,7 @@ def search(
     labels_a_round: int | None = None,
     num_starts: int = 64,
     num_neighbours: int = 2048,
-    immigrants: float = 1 / 8,
+    immigrants: float = 0.0,
     autoencoder: ArchitectureAutoencoder | None = None,
     mode: str = "pretrained",
 ) -> SearchResult:
@@ -86,7 +87,8 @@ def search(
       num_starts: of the descents of a round; 0 for none.
       num_neighbours: how many changes of the best networks are scored beside
         the descents; 0 for none.
-      immigrants: share of a round's labels that goes to samples.
+      immigrants: share of a round's labels that goes to samples; they cost
+        more than they bring where proposals are made with doubt.
       autoencoder: an embedding of this space that was trained before; without
         one it is trained here.
       mode: "pretrained" or "joint", see `fitting.py`.
@@ -138,6 +140,7 @@ def search(
                 descent,
                 descent_starts(space, ranked, teacher, num_starts, rng),
                 neighbours(space, ranked, num_neighbours, rng),
+                [r.architecture for r in ledger.records if r.status == OK],
                 ledger.fingerprints,
                 objective,
                 count_params,

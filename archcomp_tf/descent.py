@@ -3,11 +3,13 @@
 The embedding is descended (gradient ascent of the objective, by one
 `tf.function`) from many starts at once; every point of the paths is decoded;
 what is new is encoded again and scored there, with its exact number of
-parameters, beside neighbours of the best.
+parameters, beside neighbours of the best.  Every other proposal is one whose
+accuracy the labels say little about, so that no choice is given up for what the
+first labels happened to say of it.
 
 After Ashok, arXiv 1902.03326 (encode, descend, decode).  Our own: many starts
 and objectives in a batch, decoding along the path and not only at its end,
-scoring after re-encoding, exact counts in place of the parameter head's.
+scoring after re-encoding, exact counts in place of the parameter head's, doubt.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
+import scipy.special
 import tensorflow as tf
 
 from archcomp_tf.architecture import Architecture
@@ -35,6 +38,10 @@ _NUM_PARENTS = 16  # so many of the best have neighbours
 # Of the candidates that look best so many are asked whether they keep to the
 # limits before a proposal is given up.
 _MAX_ASKED = 256
+
+# Of the label of a network as the linear model of `doubt` sees it, in units of
+# the labels' variance: what is not linear in z, and the noise.
+_UNEXPLAINED = 0.05
 
 
 class Descent:
@@ -214,11 +221,38 @@ def neighbours(
     return list(found)
 
 
+def doubt(z: np.ndarray, labelled: np.ndarray) -> np.ndarray:
+    """How little labels say of points of the embedding, 0 to 1.
+
+    The standard deviation of a function that is linear in z, given its values
+    at the labelled points, in units of what it is without any label:
+
+        doubt^2 = 1 - k^T (K + 0.05 I)^-1 k,    k(z, z') = z^T z' / D
+
+    A choice that no labelled network has, or few, is in doubt; the members of
+    an ensemble agree on it, all having learnt nothing of it.
+
+    Args:
+      z: float `[N, D]`, of length sqrt(D) each.
+      labelled: float `[M, D]`, likewise.
+
+    Returns:
+      `[N]`.
+    """
+    latent_dim = z.shape[-1]
+    between = labelled @ z.T / latent_dim
+    among = labelled @ labelled.T / latent_dim
+    among += _UNEXPLAINED * np.eye(len(labelled))
+    known = np.sum(between * np.linalg.solve(among, between), axis=0)
+    return np.sqrt(np.maximum(1 - known, 0))
+
+
 def propose(
     autoencoder: ArchitectureAutoencoder,
     descent: Descent,
     starts: Sequence[Architecture],
     others: Sequence[Architecture],
+    labelled: Sequence[Architecture],
     known: set[str],
     objective: Objective,
     count_params: CountParams,
@@ -228,17 +262,18 @@ def propose(
     num_steps: int = NUM_STEPS,
     learning_rate: float = LEARNING_RATE,
 ) -> tuple[list[Architecture], dict[str, float], np.ndarray]:
-    """New architectures that the heads expect most of.
+    """New architectures that the heads expect most of, or may be wrong about.
 
-    Every other proposal is the choice of one member of the ensemble alone: the
-    members agree where there are labels and differ where there are none, so
-    that a round is spread over what may be good and not over one place only.
+    Every other proposal, the first among them, is what the accuracy head
+    expects most of; the rest is what would be best if the head were wrong by
+    its `doubt` (an upper confidence bound).
 
     Args:
       autoencoder: embedding and heads.
       descent: over the same autoencoder.
       starts: members that the descent starts from.
       others: members that are candidates beside what the descent finds.
+      labelled: members that the accuracy head was fitted on.
       known: fingerprints not to propose.
       objective: what to improve.
       count_params: exact parameters of a member.
@@ -263,24 +298,24 @@ def propose(
     unknown = [a for f, a in candidates.items() if f not in known]
     if not unknown:
         return [], {}, trace
-    opinions = autoencoder.predict_members(unknown)
-    mean = opinions[:, 0]
+    z = autoencoder.encode(unknown)
+    accuracies, _, _ = map(np.asarray, autoencoder.heads(z))
+    head = autoencoder.accuracy_head
+    off = doubt(z, autoencoder.encode(labelled)) * float(head.units.scale)
+    hoped = scipy.special.expit(head.linked(accuracies) + off)
     sizes = [count_params(a) for a in unknown]
     rankings = [
         np.argsort(
             [
                 -objective(float(accuracy), size)
-                for accuracy, size in zip(accuracies, sizes, strict=True)
+                for accuracy, size in zip(values, sizes, strict=True)
             ],
             kind="stable",
         )
-        for accuracies in opinions.T
+        for values in (accuracies, hoped)
     ]
-    # The mean, a member, the mean, the next member, and so on.
-    speakers = itertools.chain.from_iterable(
-        zip(itertools.repeat(rankings[0]), itertools.cycle(rankings[1:]))
-    )
     chosen: list[int] = []
+    speakers = itertools.cycle(rankings)
     for ranking in itertools.islice(speakers, min(num, len(unknown))):
         rest = (i for i in ranking if i not in chosen)
         kept = (
@@ -288,7 +323,7 @@ def propose(
         )
         if (choice := next(kept, None)) is not None:
             chosen.append(choice)
-    predictions = {unknown[i].fingerprint: float(mean[i]) for i in chosen}
+    predictions = {unknown[i].fingerprint: float(accuracies[i]) for i in chosen}
     return [unknown[i] for i in chosen], predictions, trace
 
 

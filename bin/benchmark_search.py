@@ -52,7 +52,7 @@ _VARIANTS = {
     ),
     "search_one_head": ("search", {"num_heads": 1}),
     "search_one_round": ("search", {"labels_a_round": 10**6}),
-    "search_no_immigrants": ("search", {"immigrants": 0.0}),
+    "search_immigrants": ("search", {"immigrants": 1 / 8}),
     "expected_improvement": ("expected_improvement", {}),
     "regularized_evolution": ("regularized_evolution", {}),
     "optuna_tpe": ("optuna_tpe", {}),
@@ -230,7 +230,9 @@ def _runs(path: pathlib.Path) -> list[dict]:
 def _report(output: pathlib.Path) -> str:
     """Tables and pictures of all runs, a table a weight."""
     runs: dict[float, dict[str, list[dict]]] = {}
-    for method in _VARIANTS:
+    # First those that there are, then what earlier versions left.
+    files = {path.stem for path in output.glob("*.jsonl")}
+    for method in [*_VARIANTS, *sorted(files - set(_VARIANTS))]:
         for run in _runs(output / f"{method}.jsonl"):
             methods = runs.setdefault(run["weight"], {})
             methods.setdefault(method, []).append(run)

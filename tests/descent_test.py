@@ -9,6 +9,7 @@ from archcomp_tf.architecture import Architecture
 from archcomp_tf.descent import (
     Descent,
     descent_starts,
+    doubt,
     neighbours,
     predicted_front,
     propose,
@@ -131,6 +132,7 @@ def test_proposals_are_new_members_in_the_order_of_their_promise(autoencoder):
         Descent(autoencoder, LogParams),
         [LARGEST] * 8,
         [],
+        [LARGEST],
         known,
         objective,
         COUNT,
@@ -153,27 +155,72 @@ def test_neighbours_are_members_near_the_best():
     assert neighbours(SPACE, [], 200, rng) == []
 
 
-def test_what_is_best_among_the_others_is_proposed_without_a_descent(
+def test_a_point_is_in_doubt_as_far_as_no_label_is_like_it():
+    z = 2 * np.eye(4)  # of length sqrt(4), and nothing in common
+    np.testing.assert_allclose(doubt(z, z[:0]), 1)
+    # One label of variance 1.05, of which 1 is the point's.
+    left = np.sqrt(1 - 1 / 1.05)
+    np.testing.assert_allclose(doubt(z, z[:1]), [left, 1, 1, 1])
+    halfway = (z[:1] + z[1:2]) / np.sqrt(2)
+    np.testing.assert_allclose(doubt(halfway, z[:1]), np.sqrt(1 - 0.5 / 1.05))
+
+
+def test_a_label_more_puts_nothing_in_more_doubt(autoencoder):
+    z = autoencoder.encode(embeddings.members(40, seed=3))
+    doubts = [doubt(z, z[:num]) for num in (1, 2, 5, 10, 40)]
+    assert np.all(np.diff(doubts, axis=0) < 1e-6)
+    assert doubts[-1].min() > 0
+
+
+def test_a_choice_that_no_labelled_network_has_is_in_doubt(autoencoder):
+    labelled = [
+        a for a in embeddings.members(200, seed=4) if a.layers[1].kind == "conv"
+    ]
+    tried, untried = (
+        Architecture.parse(f"conv3x3-8 {layer} conv3x3-8")
+        for layer in ("conv3x3-16", "separable_conv3x3-16")
+    )
+    few, many = doubt(
+        autoencoder.encode([tried, untried]), autoencoder.encode(labelled)
+    )
+    assert many > 1.5 * few
+
+
+def test_proposals_are_what_is_expected_to_be_best_and_what_may_be_in_turn(
     autoencoder,
 ):
     others = new_samples(SPACE, 60, np.random.default_rng(1), set())
+    labelled = embeddings.members(20, seed=5)
     objective = LogParams(0.1)
     proposals, predicted, trace = propose(
         autoencoder,
         Descent(autoencoder, LogParams),
         [],
         others,
+        labelled,
         set(),
         objective,
         COUNT,
         5,
     )
     accuracies, _, _ = autoencoder.predict_heads(others)
-    scores = {
-        a: objective(float(accuracy), COUNT(a))
-        for a, accuracy in zip(others, accuracies, strict=True)
-    }
-    assert proposals[0] == max(scores, key=scores.get)
-    assert set(predicted) == {a.fingerprint for a in proposals}
+    off = doubt(autoencoder.encode(others), autoencoder.encode(labelled))
+    odds = accuracies / (1 - accuracies)
+    odds *= np.exp(off * float(autoencoder.accuracy_head.units.scale))
+    expected, hoped = (
+        {
+            a: objective(float(accuracy), COUNT(a))
+            for a, accuracy in zip(others, values, strict=True)
+        }
+        for values in (accuracies, odds / (1 + odds))
+    )
+    assert proposals[0] == max(expected, key=expected.get)
+    del hoped[proposals[0]]
+    assert proposals[1] == max(hoped, key=hoped.get)
+    for member, accuracy in zip(others, accuracies, strict=True):
+        if member in proposals:
+            said = predicted.pop(member.fingerprint)
+            np.testing.assert_allclose(said, accuracy, rtol=1e-5)
+    assert not predicted
     assert len(set(proposals)) == 5 and set(proposals) <= set(others)
     assert len(trace) == 0

@@ -98,7 +98,7 @@ def test_a_target_is_learnt_alike_in_whatever_unit(trained):
     labelled = records(members(40, seed=13))
     z = trained.encode(members(100, seed=14))
     log_params = keras.ops.convert_to_numpy(trained.params_head(z))
-    head = EnsembleHead(trained.latent_dim, 5)
+    head = EnsembleHead(len(SPACE), trained.channels, 5)
     predictions = {}
     for unit in (1.0, 1e-4, 1e4):
         measured = [
@@ -115,7 +115,7 @@ def test_a_target_is_learnt_alike_in_whatever_unit(trained):
 
 
 def test_a_single_member_sees_every_label(trained):
-    head = EnsembleHead(trained.latent_dim, 1)
+    head = EnsembleHead(len(SPACE), trained.channels, 1)
     labelled = records(members(MIN_LABELS, seed=9))
     fit_ensemble_head(trained, head, labelled, seed=0)
     z = trained.encode([r.architecture for r in labelled])
@@ -149,7 +149,7 @@ def test_a_further_measurement_is_one_more_column_and_one_more_head(trained):
         )
         for r in records(members(80, seed=11))
     ]
-    head = EnsembleHead(trained.latent_dim, 5)
+    head = EnsembleHead(len(SPACE), trained.channels, 5)
     fit_ensemble_head(trained, head, labelled, seed=0, target="latency_ms")
     unseen = members(200, seed=12)
     z = trained.encode(unseen)

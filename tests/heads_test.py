@@ -34,7 +34,7 @@ def test_a_cost_is_the_sum_of_its_slots():
 
 
 def test_an_ensemble_speaks_in_the_units_of_its_target():
-    head = EnsembleHead(latent_dim=3, num_members=4)
+    head = EnsembleHead(num_slots=1, channels=3, num_members=4)
     inputs = [np.ones((5, 3), "float32"), np.full((5, 1), 4.0, "float32")]
     plain = keras.ops.convert_to_numpy(head(inputs))
     assert plain.shape == (5, 4)
@@ -45,7 +45,7 @@ def test_an_ensemble_speaks_in_the_units_of_its_target():
 
 
 def test_the_spread_is_that_of_the_members_and_what_is_added():
-    head = EnsembleHead(latent_dim=3, num_members=2)
+    head = EnsembleHead(num_slots=1, channels=3, num_members=2)
     members = np.array([[0.5, 0.7], [0.6, 0.6]], "float32")
     mean, spread = head.statistics(members)
     np.testing.assert_allclose(mean, [0.6, 0.6], rtol=1e-5)
@@ -59,7 +59,7 @@ def test_the_spread_is_that_of_the_members_and_what_is_added():
 
 
 def test_a_logit_head_gives_shares_and_their_spread():
-    head = EnsembleHead(latent_dim=3, num_members=2, link="logit")
+    head = EnsembleHead(num_slots=1, channels=3, num_members=2, link="logit")
     shares = np.array([0.5, 0.9, 0.98])
     logits = head.linked(shares)
     np.testing.assert_allclose(logits, np.log(shares / (1 - shares)))
@@ -72,9 +72,26 @@ def test_a_logit_head_gives_shares_and_their_spread():
     assert np.all(np.isfinite(head.linked(np.array([0.0, 1.0]))))
 
 
+def test_an_ensemble_sees_what_the_slots_have_in_common():
+    head = EnsembleHead(num_slots=4, channels=2, num_members=3)
+    hidden = next(x for x in head.layers if isinstance(x, keras.layers.Dense))
+    kernel = hidden.kernel.numpy()
+    kernel[:8] = 0  # of z itself
+    hidden.kernel.assign(kernel)
+    codes = np.random.default_rng(0).normal(size=(1, 4, 2)).astype("float32")
+    size = np.full((1, 1), 5.0, "float32")
+    # Equal means, then others.
+    same, other = codes[:, ::-1], codes + 1
+    said, alike, not_alike = (
+        head([x.reshape(1, 8), size]) for x in (codes, same, other)
+    )
+    np.testing.assert_allclose(said, alike, rtol=1e-4)
+    assert np.abs(said - not_alike).min() > 1e-3
+
+
 def test_an_unknown_link_is_refused():
     with pytest.raises(ValueError, match="got 'log'"):
-        EnsembleHead(3, 2, link="log")
+        EnsembleHead(1, 3, 2, link="log")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +99,7 @@ def test_an_unknown_link_is_refused():
     [
         (CostHead(3, 2), np.ones((1, 6), "float32")),
         (
-            EnsembleHead(6, 2, link="logit"),
+            EnsembleHead(3, 2, 2, link="logit"),
             [np.ones((1, 6), "float32"), np.ones((1, 1), "float32")],
         ),
     ],
