@@ -100,8 +100,8 @@ def default_config() -> ml_collections.ConfigDict:
     config.autoencoder.num_architectures = 16_384
 
     # The final training, of the student and of the controls alike.  So many of
-    # a search's best are trained by this recipe, and the best of them stays;
-    # it is then trained from `num_seeds` seeds, of which the best stays.
+    # a search's best are trained by this recipe from `num_seeds` seeds, and the
+    # best in the mean is the student; of its trainings the best is given.
     # `controls` names networks of `teachers.py` that are trained beside it.
     config.student = ml_collections.ConfigDict()
     config.student.recipe = recipe_config(epochs=40)

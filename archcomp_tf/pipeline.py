@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-import math
 import os
 import time
 from collections.abc import Mapping
@@ -438,29 +437,35 @@ class Pipeline:
         return model
 
     def _finalist(self, result: SearchResult) -> Record:
-        """The best of a search, after its best few are trained for longer.
+        """The best of a search, after its best few are trained to the end.
 
         The first of many labels after a brief training is, often enough, only
-        the luckiest; the mean over both trainings is less so.
+        the luckiest; the mean of several long trainings is much less so.
         """
         settings = self._run.config.student
         # Those that keep to the limits come first; the others only where none
         # does.
         ranked = result.ranked
         kept = [r for r in ranked if self._run.keeps(r.architecture)]
-        finalists = (kept or ranked)[: settings.num_finalists]
-        accuracies = self._run.labeler(
-            [record.architecture for record in finalists],
+        finalists = {
+            f"finalist {index}": record
+            for index, record in enumerate(
+                (kept or ranked)[: settings.num_finalists], 1
+            )
+        }
+        trained = self._trainer(
+            {name: r.architecture.compact for name, r in finalists.items()},
             Recipe(**settings.recipe),
         )
-        trained = [
-            dataclasses.replace(
-                record, accuracy=(record.accuracy + accuracy) / 2
-            )
-            for record, accuracy in zip(finalists, accuracies, strict=True)
-            if not math.isnan(accuracy)
-        ]
-        return max(trained, key=result.score, default=result.best)
+        return max(
+            (
+                dataclasses.replace(
+                    record, accuracy=trained[name].mean_accuracy
+                )
+                for name, record in finalists.items()
+            ),
+            key=result.score,
+        )
 
     def _check_costs(self, best: Record, result: SearchResult) -> None:
         """Raises LimitError where no labelled network keeps to the limits."""
@@ -519,16 +524,10 @@ class Pipeline:
             accuracy_drop=lost,
         )
 
-    def _trained(
-        self, networks: Mapping[str, Architecture], recipe: Recipe
-    ) -> dict[str, dict[str, Any]]:
-        """Trains networks, exports the best of each, and says what they are.
-
-        Of several trainings the best on validation data is the network that
-        is given; the others tell how much of its accuracy was luck.
-        """
+    @property
+    def _trainer(self) -> StudentTrainer:
         run = self._run
-        trainer = StudentTrainer(
+        return StudentTrainer(
             run.features,
             run.teacher_logits,
             seeds=[
@@ -538,8 +537,18 @@ class Pipeline:
             directory=run.path("students"),
             num_workers=max(1, run.config.num_workers),
         )
+
+    def _trained(
+        self, networks: Mapping[str, Architecture], recipe: Recipe
+    ) -> dict[str, dict[str, Any]]:
+        """Trains networks, exports the best of each, and says what they are.
+
+        Of several trainings the best on validation data is the network that
+        is given; the others tell how much of its accuracy was luck.
+        """
+        run = self._run
         records = {}
-        for name, trained in trainer(networks, recipe).items():
+        for name, trained in self._trainer(networks, recipe).items():
             record = records[name] = run.described(networks[name])
             accuracies = [r.validation_accuracy for r in trained.results]
             record |= {

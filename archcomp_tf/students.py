@@ -2,7 +2,7 @@
 
 Each is trained from several seeds, side by side where there are several
 processes.  A training that is done is found again, one that was killed goes
-on:
+on, and one that diverged leaves the network as it was before:
 
     <fingerprint>/seed_<N>.keras    the network, trained from seed N
     <fingerprint>/seed_<N>.json     what came out of that training
@@ -14,6 +14,7 @@ import concurrent.futures.process
 import contextlib
 import dataclasses
 import json
+import logging
 import multiprocessing
 import os
 import pathlib
@@ -24,12 +25,21 @@ import numpy as np
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.backend import SHARING_ENVIRONMENT
+from archcomp_tf.builder import build
 from archcomp_tf.checkpoint import Checkpoint
 from archcomp_tf.datasets import Dataset
 from archcomp_tf.export import save_keras
 from archcomp_tf.labeling import WorkerError
 from archcomp_tf.progress import Progress
-from archcomp_tf.training import Recipe, TrainingResult, build_and_train
+from archcomp_tf.training import (
+    DivergedError,
+    Recipe,
+    TrainingResult,
+    accuracy,
+    build_and_train,
+)
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +53,11 @@ class TrainedNetwork:
 
     paths: tuple[pathlib.Path, ...]
     results: tuple[TrainingResult, ...]
+
+    @property
+    def mean_accuracy(self) -> float:
+        """Of all trainings, on validation data."""
+        return float(np.mean([r.validation_accuracy for r in self.results]))
 
     @property
     def best(self) -> int:
@@ -91,7 +106,6 @@ class StudentTrainer:
           The networks by the same names.
 
         Raises:
-          DivergedError: a training diverged.
           WorkerError: a training process was killed.
         """
         jobs = {
@@ -188,15 +202,22 @@ class _Job:
         checkpoint = Checkpoint(
             self.path.with_name(f"seed_{self.seed}.npz"), self.recipe.name
         )
-        model, result = build_and_train(
-            self.architecture,
-            dataset,
-            self.recipe,
-            seed=self.seed,
-            teacher_logits=teacher_logits,
-            stage=stage and f"{stage}, seed {self.seed}, epoch",
-            checkpoint=checkpoint,
-        )
+        try:
+            model, result = build_and_train(
+                self.architecture,
+                dataset,
+                self.recipe,
+                seed=self.seed,
+                teacher_logits=teacher_logits,
+                stage=stage and f"{stage}, seed {self.seed}, epoch",
+                checkpoint=checkpoint,
+            )
+        except DivergedError as error:
+            # Others are better than a network that was never trained.
+            _LOGGER.warning("%s", error)
+            shape = dataset.input_shape, dataset.num_classes
+            model = build(self.architecture, *shape)
+            result = TrainingResult(accuracy(model, dataset.validation), 0.0)
         # The record last: what it says is there when it is there.
         part = self.path.with_name(f"part-{self.path.name}")
         save_keras(model, part)

@@ -148,3 +148,23 @@ def test_a_process_that_is_killed_is_one_error_and_what_is_done_is_kept(
         killed.set()
         thread.join()
     assert list(tmp_path.rglob("seed_*.json"))
+
+
+def test_a_training_that_diverges_leaves_an_untrained_network(tmp_path):
+    recipe = dataclasses.replace(RECIPE, learning_rate=1e9)
+    network = _trainer(tmp_path)(NETWORKS, recipe)["one"]
+    validation = tiny.dataset().validation
+    for path, result in zip(network.paths, network.results, strict=True):
+        assert result.losses == ()
+        model = keras.models.load_model(path)
+        assert all(np.isfinite(w).all() for w in model.get_weights())
+        assert accuracy(model, validation) == result.validation_accuracy
+
+
+def test_the_mean_is_over_all_trainings(tmp_path):
+    network = _trainer(tmp_path)(NETWORKS, RECIPE)["one"]
+    results = tuple(
+        dataclasses.replace(network.results[0], validation_accuracy=value)
+        for value in (0.25, 0.75)
+    )
+    assert dataclasses.replace(network, results=results).mean_accuracy == 0.5
