@@ -121,14 +121,18 @@ def summary_table(runs: Sequence[Mapping[str, Any]]) -> str:
 
     Returns:
       A row each for the teacher, the student and the controls: means over the
-      runs, with the standard deviation of the test accuracies and of the
-      points lost against the same run's teacher.
+      runs, each the mean of its trainings, with the standard deviation over the
+      runs of the test accuracies and of the points lost against the same run's
+      teacher.
     """
     rows = []
     for name in _networks(runs[0]):
         networks = [_networks(run)[name] for run in runs]
         sizes = [network["num_params"] for network in networks]
-        tests = [100 * network["test_accuracy"] for network in networks]
+        tests = [
+            100 * np.mean(n.get("test_accuracies", n["test_accuracy"]))
+            for n in networks
+        ]
         lost = [
             100 * run["teacher"]["test_accuracy"] - test
             for run, test in zip(runs, tests, strict=True)

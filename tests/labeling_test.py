@@ -345,7 +345,7 @@ def test_labels_are_trained_in_the_fastest_precision_of_the_device(monkeypatch):
     monkeypatch.setattr(
         labeling.backend, "fastest_dtype_policy", lambda: "mixed_bfloat16"
     )
-    recipe = dataclasses.replace(RECIPE, epochs=20)
+    recipe = dataclasses.replace(RECIPE, epochs=40)
     (accuracy,) = _labeler(Corpus())(ARCHITECTURES[:1], recipe)
     assert policies == ["mixed_bfloat16"]
     assert keras.config.dtype_policy().name == "float32"

@@ -143,6 +143,14 @@ def test_the_summary_averages_runs_and_says_how_they_differ():
         "0.00 +- 1.41",
     ]
     assert cells[2] == ["teacher", "1,000", "1.0x", "98.00 +- 1.41", ""]
+    # Of several trainings in a run the mean counts.
+    runs[0]["student"]["test_accuracies"] = [0.99, 0.95]
+    (student,) = (
+        line
+        for line in report.summary_table(runs).splitlines()
+        if "student" in line
+    )
+    assert "97.50 +- 0.71" in student
 
 
 def test_the_environment_names_what_it_runs_on():
