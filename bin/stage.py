@@ -27,8 +27,6 @@ def run(method: str) -> None:
       method: a stage's name, or "run" for all of them.
     """
     flags.mark_flags_as_required(["config", "workdir"])
-    # What libraries say of themselves is left out, --verbosity=0 shows it.
-    flags.FLAGS.set_default("verbosity", -1)
     for flag in (_CONFIG, _WORKDIR):  # so that --help shows them
         flags.FLAGS.register_key_flag_for_module(
             sys.argv[0], flags.FLAGS[flag.name]
@@ -38,10 +36,15 @@ def run(method: str) -> None:
 
 def _parse(argv: list[str]) -> list[str]:
     try:
-        return app.parse_flags_with_usage(argv)
+        arguments = app.parse_flags_with_usage(argv)
     except (AttributeError, KeyError) as error:  # a field no config has
         reason = " ".join(str(error.args[0]).replace("\\n", " ").split())
         sys.exit(f"error: --config has no field {reason}")
+    # What libraries say of themselves is left out, --verbosity=0 shows it.
+    # Not as a default, which absl's `app` sets to 0.
+    if flags.FLAGS["verbosity"].using_default_value:
+        flags.FLAGS.verbosity = -1
+    return arguments
 
 
 def _main(argv: list[str], method: str) -> int:
