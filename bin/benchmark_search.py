@@ -2,8 +2,9 @@
 
 Accuracies are those of a table, or, around a teacher, of the formula in
 `oracles.py`: no network is trained.  One JSON line a run is appended to
-METHOD.jsonl in --output; runs that are there already are not run again.
-RESULTS.md and regret_WEIGHT.png are over all that is there.
+METHOD.jsonl in --output; runs that are there already are not run again, unless
+they were told to stop at fewer labels.  RESULTS.md and regret_WEIGHT.png are
+over all that is there.
 """
 
 import json
@@ -85,9 +86,8 @@ def main(argv: list[str]) -> int:
             for weight in map(float, _WEIGHTS.value):
                 for method in methods:
                     path = output / f"{method}.jsonl"
-                    if (seed, weight) not in {
-                        (run["seed"], run["weight"]) for run in _runs(path)
-                    }:
+                    done = _runs(path).get((seed, weight))
+                    if not done or done["max_labels"] < _LABELS.value:
                         run = _measure(
                             problem, method, seed, weight, embeddings
                         )
@@ -193,6 +193,7 @@ def _measure(problem, method, seed, weight, embeddings) -> dict:
         "seed": seed,
         "weight": weight,
         "single_trainings": _SINGLE.value,
+        "max_labels": _LABELS.value,
         "num_labels": len(result.history),
         # [label, regret from there on]
         "regret": [[i + 1, round(float(curve[i]), 7)] for i in changes],
@@ -221,10 +222,17 @@ def _embedding(oracle, teacher, seed: int, num_heads: int):
     return autoencoder, time.monotonic() - start
 
 
-def _runs(path: pathlib.Path) -> list[dict]:
+def _runs(path: pathlib.Path) -> dict[tuple[int, float], dict]:
+    """The longest run of each seed and weight."""
     if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines()]
+        return {}
+    runs: dict[tuple[int, float], dict] = {}
+    for run in map(json.loads, path.read_text().splitlines()):
+        run.setdefault("max_labels", run["num_labels"])
+        key = (run["seed"], run["weight"])
+        if key not in runs or runs[key]["max_labels"] < run["max_labels"]:
+            runs[key] = run
+    return runs
 
 
 def _report(output: pathlib.Path) -> str:
@@ -233,7 +241,7 @@ def _report(output: pathlib.Path) -> str:
     # First those that there are, then what earlier versions left.
     files = {path.stem for path in output.glob("*.jsonl")}
     for method in [*_VARIANTS, *sorted(files - set(_VARIANTS))]:
-        for run in _runs(output / f"{method}.jsonl"):
+        for run in _runs(output / f"{method}.jsonl").values():
             methods = runs.setdefault(run["weight"], {})
             methods.setdefault(method, []).append(run)
     text = f"# Search on {_PROBLEM.value if not runs else _name(runs)}\n"
