@@ -1,22 +1,51 @@
-"""What Keras does not offer alike on every backend: gradients, compilation."""
+"""What Keras does not offer alike on every backend.
+
+Gradients, compilation, and processes that train side by side.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import multiprocessing.context
+import os
+import sys
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 import keras
 
-# Environment of one of several training processes on a machine: small networks
-# gain nothing from a second core, and no process is to take the whole memory of
-# a GPU.
-SHARING_ENVIRONMENT = {
+# Small networks gain nothing from a second core, and no process is to take the
+# whole memory of a GPU.
+_SHARING_ENVIRONMENT = {
     "TF_NUM_INTRAOP_THREADS": "1",
     "TF_NUM_INTEROP_THREADS": "1",
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
 }
+
+
+@contextlib.contextmanager
+def side_by_side(
+    **environment: str,
+) -> Iterator[multiprocessing.context.SpawnContext]:
+    """Processes that are started within share the machine with each other.
+
+    A spawned process first imports the program that started it, and a person's
+    script would begin there once more: these are given an empty program.
+
+    Args:
+      **environment: further variables of the processes.
+
+    Yields:
+      What they are to be made with.
+    """
+    with (
+        mock.patch.dict(os.environ, _SHARING_ENVIRONMENT | environment),
+        mock.patch.dict(sys.modules, __main__=types.ModuleType("__main__")),
+    ):
+        yield multiprocessing.get_context("spawn")
 
 
 def value_and_grad(function: Callable[..., tuple[Any, Any]]) -> Callable:

@@ -22,6 +22,8 @@ from archcomp_tf.training import Recipe
 
 # Teachers that two cores can train.
 _LIGHT = ("vgg7", "vgg11_half")
+# Of a long distillation: mostly from the teacher.
+_DISTILLATION = {"temperature": 4.0, "label_weight": 0.2}
 
 
 class ConfigError(ValueError):
@@ -39,10 +41,14 @@ def objective_config(name: str, **fields: Any) -> ml_collections.ConfigDict:
 
 
 def default_config() -> ml_collections.ConfigDict:
-    """Every field there is, with its default."""
+    """Every field there is, with its default.
+
+    With 50,000 small images two cores come to an end in about two hours; half
+    of that goes into the final trainings.
+    """
     config = ml_collections.ConfigDict()
     config.seed = 0
-    config.num_workers = 1  # processes that train networks side by side
+    config.num_workers = 2  # processes that train networks side by side
 
     # Where images come from: see `datasets.load`.
     config.dataset = "digits"
@@ -87,7 +93,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.labels.labels_a_round = 4  # the workers share a round
     config.labels.max_seconds = 3600.0  # a longer training has failed
     config.labels.distil = True
-    config.labels.recipe = recipe_config()
+    config.labels.recipe = recipe_config(num_images=10_000, epochs=10)
 
     # See `ArchitectureAutoencoder` and `fit_autoencoder`.
     config.autoencoder = ml_collections.ConfigDict()
@@ -104,11 +110,11 @@ def default_config() -> ml_collections.ConfigDict:
     # best in the mean is the student; of its trainings the best is given.
     # `controls` names networks of `teachers.py` that are trained beside it.
     config.student = ml_collections.ConfigDict()
-    config.student.recipe = recipe_config(epochs=40)
-    config.student.num_finalists = 5
+    config.student.recipe = recipe_config(epochs=30, **_DISTILLATION)
+    config.student.num_finalists = 3
     config.student.num_seeds = 3
     config.student.controls = ()
-    config.student.num_tuning_trials = 6
+    config.student.num_tuning_trials = 3
     return config.lock()
 
 
@@ -145,7 +151,6 @@ def classifier_config(
     architecture = TEACHERS[teacher]
     size = num_params(architecture, input_shape, num_classes)
     changes = {"mirror": mirror, "max_shift": 4}
-    distillation = {"temperature": 4.0, "label_weight": 0.2}
     config = default_config()
     with config.unlocked():
         config.dataset = dataset
@@ -153,7 +158,6 @@ def classifier_config(
         config.teacher.architecture = str(architecture)
         config.objective = objective_config("Budget", max_params=size // 20)
         if teacher in _LIGHT:
-            config.num_workers = 2
             changes["max_shift"] = 2
             config.teacher.recipe = recipe_config(
                 epochs=12, batch_size=128, weight_decay=2e-3, **changes
@@ -162,7 +166,7 @@ def classifier_config(
             # So small a network has no use for shifted images: on Fashion-MNIST
             # it lost 1.4 points with them and 0.8 without, in 12 epochs.
             config.student.recipe = recipe_config(
-                epochs=20, batch_size=128, mirror=mirror, **distillation
+                epochs=20, batch_size=128, mirror=mirror, **_DISTILLATION
             )
             config.labels.num_labels = 40
             config.student.num_finalists = 2
@@ -187,7 +191,7 @@ def classifier_config(
             batch_size=128,
             weight_decay=2e-3,
             **changes,
-            **distillation,
+            **_DISTILLATION,
         )
         config.student.controls = ("resnet20", "resnet32")
         config.student.num_tuning_trials = 1

@@ -33,7 +33,6 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
-from unittest import mock
 
 import grpc
 import keras_tuner
@@ -558,16 +557,14 @@ class Labeler:
             _LOGGER.info("workers are waited for at %s", self._address)
 
     def _started_worker(self, index: int) -> multiprocessing.Process:
-        worker = multiprocessing.get_context("spawn").Process(
-            target=_work, args=(self._task,), daemon=True
-        )
-        environment = {
-            "KERASTUNER_TUNER_ID": f"worker{index}",
-            "KERASTUNER_ORACLE_IP": "127.0.0.1",
-            "KERASTUNER_ORACLE_PORT": str(self._port),
-            **backend.SHARING_ENVIRONMENT,
-        }
-        with mock.patch.dict(os.environ, environment):
+        with backend.side_by_side(
+            KERASTUNER_TUNER_ID=f"worker{index}",
+            KERASTUNER_ORACLE_IP="127.0.0.1",
+            KERASTUNER_ORACLE_PORT=str(self._port),
+        ) as context:
+            worker = context.Process(
+                target=_work, args=(self._task,), daemon=True
+            )
             worker.start()
         return worker
 

@@ -15,16 +15,14 @@ import contextlib
 import dataclasses
 import json
 import logging
-import multiprocessing
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from unittest import mock
 
 import numpy as np
 
 from archcomp_tf.architecture import Architecture
-from archcomp_tf.backend import SHARING_ENVIRONMENT
+from archcomp_tf.backend import side_by_side
 from archcomp_tf.builder import build
 from archcomp_tf.checkpoint import Checkpoint
 from archcomp_tf.datasets import Dataset
@@ -155,10 +153,10 @@ class StudentTrainer:
     @contextlib.contextmanager
     def _processes(self) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
         with (
-            mock.patch.dict(os.environ, SHARING_ENVIRONMENT),
+            side_by_side() as context,
             concurrent.futures.ProcessPoolExecutor(
                 self._num_workers,
-                multiprocessing.get_context("spawn"),
+                context,
                 initializer=_share,
                 initargs=(self._dataset, self._teacher_logits),
             ) as pool,

@@ -19,7 +19,7 @@ def get_config():
         config.objective = objective_config("Budget", max_params=10_000)
         config.labels.recipe = recipe_config(epochs=10)
         config.labels.num_labels = 36
-        config.num_workers = 2
         config.student.recipe = recipe_config(epochs=60)
+        config.student.num_finalists = 5
         config.student.num_tuning_trials = 3
     return config

@@ -129,3 +129,31 @@ def test_compiling_leaves_the_users_graph_options_alone():
         assert options.get_experimental_options()["remapping"] is False
     finally:
         options.set_experimental_options({"remapping": True} | before)
+
+
+_SCRIPT = """
+import concurrent.futures, os, sys
+from archcomp_tf import backend
+
+print("begins")  # and no `if __name__ == "__main__"`
+with (
+    backend.side_by_side(OWN="7") as context,
+    concurrent.futures.ProcessPoolExecutor(2, context) as pool,
+):
+    names = ["TF_NUM_INTRAOP_THREADS", "OWN"]
+    print(*pool.map(os.getenv, names))
+print(os.environ.get("OWN"), sys.modules["__main__"].__file__ == __file__)
+"""
+
+
+def test_processes_side_by_side_do_not_run_the_script_again(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(_SCRIPT)
+    output = subprocess.run(
+        [sys.executable, script],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
+    assert output.splitlines() == ["begins", "1 7", "None True"]

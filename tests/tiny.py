@@ -43,6 +43,7 @@ def config(path):
     config = default_config()
     with config.unlocked():
         config.dataset = str(path)
+        config.num_workers = 1
         config.teacher.architecture = "conv3x3-16 conv3x3-16 max_pool2x2/2"
         config.teacher.recipe = recipe_config(epochs=3, batch_size=16)
         config.space.num_widths = 4
