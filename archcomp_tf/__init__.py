@@ -37,6 +37,7 @@ _EXPORTS = {
     "Tolerance": "objective",
     "build": "builder",
     "compress": "pipeline",
+    "default_config": "config",
     "explain": "importer",
     "from_keras": "importer",
     "num_flops": "cost",

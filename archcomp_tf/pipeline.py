@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import pathlib
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -27,7 +28,7 @@ from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
 from archcomp_tf.checkpoint import Checkpoint
 from archcomp_tf.compression import search
-from archcomp_tf.config import ConfigError, default_config
+from archcomp_tf.config import default_config
 from archcomp_tf.corpus import OK, Record
 from archcomp_tf.dashboards import write_scalars
 from archcomp_tf.evaluation import exact_reconstruction, params_error
@@ -38,6 +39,7 @@ from archcomp_tf.fitting import (
     fit_ensemble_head,
     unlabelled_mix,
 )
+from archcomp_tf.forecast import forecast, forecast_lines
 from archcomp_tf.importer import from_keras
 from archcomp_tf.latent import latent_map
 from archcomp_tf.ledger import SearchResult, initial_samples
@@ -53,7 +55,6 @@ from archcomp_tf.training import (
     TrainingResult,
     accuracy,
     build_and_train,
-    check_fit,
     teacher_logits,
 )
 from archcomp_tf.tuning import RecipeTuner
@@ -84,11 +85,13 @@ class CompressionResult:
         gives logits.
       architecture: of the student.
       results: the contents of report/results.json.
+      folder: where the student's files lie: model.keras, saved_model, litert.
     """
 
     student: keras.Model
     architecture: Architecture
     results: dict[str, Any]
+    folder: pathlib.Path
 
 
 def compress(
@@ -178,8 +181,11 @@ class Pipeline:
         )
 
     def run(self) -> CompressionResult:
-        """Runs every stage that is not done."""
+        """Runs every stage that is not done; says first what there is to do."""
         with contextlib.closing(self):
+            if steps := forecast(self._run):
+                for line in forecast_lines(self._run, steps):
+                    _LOGGER.info(line)
             for name in STAGES:
                 getattr(self, name)()
         return self.result()
@@ -196,12 +202,12 @@ class Pipeline:
         """
         results = self._run.stage("report")
         student = results["student"]
+        folder = self._run.workdir.path / _folder(student)
         return CompressionResult(
-            keras.models.load_model(
-                self._run.path(f"{_folder(student)}/model.keras")
-            ),
+            keras.models.load_model(folder / "model.keras"),
             Architecture.parse(student["architecture"]),
             results,
+            folder,
         )
 
     def teacher(self) -> None:
@@ -212,9 +218,8 @@ class Pipeline:
         # Another recipe is another config, which the directory refuses.
         checkpoint = Checkpoint(run.path("teacher/training.npz"), "teacher")
         with self._timed("teacher") as record:
-            model = run.given_teacher or self._trained_teacher(checkpoint)
+            model = run.ready_teacher() or self._trained_teacher(checkpoint)
             preprocessing = Preprocessing(model)
-            check_fit(model, run.dataset)
             architecture = from_keras(model)
             with run.workdir.replacing("teacher/model.keras") as path:
                 save_keras(model, path)
@@ -418,13 +423,6 @@ class Pipeline:
 
     def _trained_teacher(self, checkpoint: Checkpoint) -> keras.Model:
         settings = self._run.config.teacher
-        if bool(settings.model) == bool(settings.architecture):
-            raise ConfigError(
-                "Expected one of teacher.architecture and teacher.model; got "
-                f"{settings.architecture!r} and {settings.model!r}."
-            )
-        if settings.model:
-            return keras.models.load_model(settings.model)
         model, result = build_and_train(
             Architecture.parse(settings.architecture),
             self._run.dataset,

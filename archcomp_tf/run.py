@@ -23,11 +23,12 @@ from archcomp_tf.corpus import OK, Corpus, Record
 from archcomp_tf.datasets import Dataset, Split
 from archcomp_tf.fitting import MIN_LABELS, check_num_labels
 from archcomp_tf.labeling import Labeler, Task, take_chief_address
+from archcomp_tf.layer import Shape
 from archcomp_tf.limits import Limits
 from archcomp_tf.objective import Objective
 from archcomp_tf.preprocessing import Preprocessing
 from archcomp_tf.search_space import SearchSpace
-from archcomp_tf.training import Recipe
+from archcomp_tf.training import Recipe, check_fit
 from archcomp_tf.workdir import WorkingDirectory
 
 _LOGGER = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class Run:
     ):
         self.config = config
         self.seed: int = config.seed
-        self.given_teacher = teacher
+        self._given_teacher = teacher
         self._given_dataset = dataset
         self._binaries = binaries
         if not config.corpus:  # there is something to learn from already
@@ -103,6 +104,26 @@ class Run:
             data_dir=self.config.data_dir or None,
         )
 
+    def ready_teacher(self) -> keras.Model | None:
+        """The trained network that is given; None where it is to be trained.
+
+        Raises:
+          ConfigError: the config says neither or both.
+          ValueError: it does not fit the data.
+        """
+        model, settings = self._given_teacher, self.config.teacher
+        if model is None:
+            if bool(settings.model) == bool(settings.architecture):
+                raise ConfigError(
+                    "Expected one of teacher.architecture and teacher.model; "
+                    f"got {settings.architecture!r} and {settings.model!r}."
+                )
+            if not settings.model:
+                return None
+            model = keras.models.load_model(settings.model)
+        check_fit(model, self.dataset)
+        return model
+
     @functools.cached_property
     def preprocessing(self) -> Preprocessing:
         """What the teacher does to an image first; students do it too."""
@@ -140,10 +161,18 @@ class Run:
     @functools.cached_property
     def space(self) -> SearchSpace:
         """Where the student is looked for."""
+        return self.space_around(
+            self.teacher_architecture, self.features.input_shape
+        )
+
+    def space_around(
+        self, teacher: Architecture, input_shape: Shape
+    ) -> SearchSpace:
+        """The config's space around a network."""
         return SearchSpace.around(
-            self.teacher_architecture,
-            self.features.input_shape,
-            self.features.num_classes,
+            teacher,
+            input_shape,
+            self.dataset.num_classes,
             num_widths=self.config.space.num_widths,
             min_width=self.config.space.min_width,
         )

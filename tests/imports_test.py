@@ -67,6 +67,7 @@ ROOMS = (
     "config",
     "workdir",
     "run",
+    "forecast",
     "outcome",
     "pipeline",
 )

@@ -1,0 +1,248 @@
+"""What a run is about to do, and how long that may take on this machine.
+
+A guess: how fast this machine multiplies is measured for a moment, and networks
+that will be proposed are taken to cost what the costlier samples of the space
+cost.  Our own throughout.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from archcomp_tf.architecture import Architecture
+from archcomp_tf.cost import num_flops, num_params
+from archcomp_tf.importer import from_keras
+from archcomp_tf.layer import Shape
+from archcomp_tf.ledger import initial_samples
+from archcomp_tf.preprocessing import Preprocessing
+from archcomp_tf.run import Run
+from archcomp_tf.teachers import TEACHERS
+from archcomp_tf.training import Recipe
+
+_NUM_SAMPLES = 64
+# Proposals are among the costlier: accuracy has its price.
+_COSTLY_QUANTILE = 0.8
+# A step of a training is a forward pass and twice as much backwards.
+_PASSES = 3
+# Of the speed that is measured, what trainings come to; and what one takes
+# besides: to be built and traced, and for each step.
+_EFFICIENCY = 0.6
+_START_SECONDS = 2.0
+_STEP_SECONDS = 1e-3
+# Seen on two cores, around small and large teachers alike.
+_EMBEDDING_SECONDS = 30.0
+_THINKING_SECONDS = 1.0
+_REPORT_SECONDS = 30.0
+_MINUTE, _HOUR = 60, 3600
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """A stage to come.
+
+    Attributes:
+      stage: its name.
+      what: what it does, in words.
+      seconds: how long it may take.
+    """
+
+    stage: str
+    what: str
+    seconds: float
+
+
+def forecast(run: Run) -> list[Step]:
+    """The stages that are not done yet, in their order.
+
+    Args:
+      run: the compression; data and teacher are read, nothing is trained.
+
+    Raises:
+      ValueError: teacher and data do not fit, or one of them cannot be used.
+    """
+    config = run.config
+    labels, student = config.labels, config.student
+    teacher, shape, training = _teacher(run)
+    num_classes = run.dataset.num_classes
+    clock = _Clock(run, _flops_a_second())
+
+    space = run.space_around(teacher, shape)
+    samples = initial_samples(space, _NUM_SAMPLES, run.seed)
+    flops = [num_flops(a, shape, num_classes) for a in samples]
+    costly = float(np.quantile(flops, _COSTLY_QUANTILE))
+    label_recipe = Recipe(**labels.recipe)
+    recipe = Recipe(**student.recipe)
+    label = clock.training(label_recipe, costly)
+    final = clock.training(recipe, costly)
+    num_initial = 0 if config.corpus else labels.num_initial
+    num_proposed = labels.num_labels - num_initial
+    finalists = student.num_finalists * student.num_seeds
+    tuned = student.num_tuning_trials > 1
+    others = [
+        clock.training(recipe, num_flops(TEACHERS[n], shape, num_classes))
+        for n in student.controls
+    ]
+    each = f"{label_recipe.epochs} epochs of {clock.images(label_recipe):,}"
+    long = f"{recipe.epochs} epochs of {clock.images(recipe):,} images"
+    size = num_params(teacher, shape, num_classes)
+    steps = [
+        Step(
+            "teacher",
+            f"{size:,} parameters, {training.epochs} epochs of "
+            f"{clock.images(training):,} images"
+            if training
+            else f"{size:,} parameters, used as it is",
+            clock.training(training, num_flops(teacher, shape, num_classes))
+            if training
+            else clock.pass_over_data(num_flops(teacher, shape, num_classes)),
+        ),
+        Step(
+            "corpus",
+            f"{num_initial} samples trained for {each} images",
+            num_initial * clock.training(label_recipe, float(np.mean(flops))),
+        ),
+        Step(
+            "autoencoder",
+            f"an embedding of {config.autoencoder.num_architectures:,} "
+            "networks, none of them trained",
+            _EMBEDDING_SECONDS,
+        ),
+        Step(
+            "search",
+            f"{num_proposed} proposals trained as briefly, the best "
+            f"{student.num_finalists} {student.num_seeds} times for {long}",
+            num_proposed * (label + _THINKING_SECONDS) + finalists * final,
+        ),
+        Step(
+            "students",
+            f"{student.num_tuning_trials} recipes tried on the best, "
+            f"{student.num_seeds} trainings by the best recipe"
+            if tuned
+            else "the best of these trainings, exported",
+            (student.num_tuning_trials + student.num_seeds * tuned) * final,
+        ),
+        Step(
+            "controls",
+            "the teacher made narrower"
+            + "".join(f", {name}" for name in student.controls)
+            + f", the best of {labels.num_labels} random networks: trained "
+            "alike",
+            num_proposed * label
+            + (finalists + student.num_seeds) * final
+            + student.num_seeds * sum(others),
+        ),
+        Step(
+            "report",
+            "all of them on the test split, once; LiteRT files; report.html",
+            _REPORT_SECONDS,
+        ),
+    ]
+    return [s for s in steps if run.workdir.find_stage(s.stage) is None]
+
+
+def forecast_lines(run: Run, steps: list[Step]) -> list[str]:
+    """A forecast as the header of a run, for people.
+
+    Args:
+      run: the compression.
+      steps: what `forecast` gives.
+    """
+    data, config = run.dataset, run.config
+    sizes = [len(s.labels) for s in (data.train, data.validation, data.test)]
+    objective = dict(config.objective)
+    wanted = (
+        _call("Limits", run.limits.given)
+        if run.limits
+        else _call(objective.pop("name"), objective)
+    )
+    total = duration(sum(step.seconds for step in steps))
+    return [
+        "{}: {:,} images to learn from, {:,} to choose by, {:,} to test "
+        "with".format(data.name, *sizes),
+        f"wanted: {wanted}",
+        *(
+            f"{step.stage}: {step.what}; about {duration(step.seconds)}"
+            for step in steps
+        ),
+        f"in all about {total}, {config.num_workers} trainings at a time; "
+        f"stopped and started again, it goes on in {run.workdir.path}",
+    ]
+
+
+def duration(seconds: float) -> str:
+    """For example "40 s", "12 min", "2.5 h"."""
+    if seconds < 1.5 * _MINUTE:
+        return f"{seconds:.0f} s"
+    if seconds < 1.5 * _HOUR:
+        return f"{seconds / _MINUTE:.0f} min"
+    return f"{seconds / _HOUR:.1f} h"
+
+
+def _call(name: str, fields: Mapping[str, float]) -> str:
+    """As it would be written: "Budget(max_params=7)"."""
+    return f"{name}({', '.join(f'{k}={v}' for k, v in fields.items())})"
+
+
+def _teacher(run: Run) -> tuple[Architecture, Shape, Recipe | None]:
+    """The teacher, what its layers take, and how it is to be trained."""
+    settings = run.config.teacher
+    if run.workdir.find_stage("teacher"):
+        return run.teacher_architecture, run.features.input_shape, None
+    if (model := run.ready_teacher()) is not None:
+        front = Preprocessing(model)
+        shape = front.output_shape
+        if None in shape:
+            shape = run.dataset.input_shape
+        return from_keras(model).compact, shape, None
+    teacher = Architecture.parse(settings.architecture).compact
+    return teacher, run.dataset.input_shape, Recipe(**settings.recipe)
+
+
+class _Clock:
+    """Seconds of trainings on this machine, side by side as the run has them.
+
+    Args:
+      run: its data, and how many trainings go side by side.
+      speed: floating-point operations a second, of all cores together.
+    """
+
+    def __init__(self, run: Run, speed: float):
+        self._num_images = len(run.dataset.train.labels)
+        self._num_workers = run.config.num_workers
+        self._speed = speed
+
+    def images(self, recipe: Recipe) -> int:
+        """How many images an epoch has."""
+        return min(recipe.num_images or self._num_images, self._num_images)
+
+    def training(self, recipe: Recipe, flops: float) -> float:
+        """One training's share of the time; `flops` are of one image."""
+        num_seen = recipe.epochs * self.images(recipe)
+        num_steps = math.ceil(num_seen / recipe.batch_size)
+        besides = _START_SECONDS + num_steps * _STEP_SECONDS
+        arithmetic = _PASSES * num_seen * flops / (_EFFICIENCY * self._speed)
+        return besides / self._num_workers + arithmetic
+
+    def pass_over_data(self, flops: float) -> float:
+        """All training images through a network once."""
+        return _START_SECONDS + self._num_images * flops / self._speed
+
+
+def _flops_a_second() -> float:
+    """How fast this machine convolves, measured for a fraction of a second."""
+    size, channels, num_images = 16, 32, 64
+    x = keras.ops.ones((num_images, size, size, channels))
+    kernel = keras.ops.ones((3, 3, channels, channels))
+    best = math.inf
+    for _ in range(20):
+        start = time.perf_counter()
+        y = keras.ops.conv(x, kernel, padding="same")
+        keras.ops.convert_to_numpy(y[0, 0, 0])
+        best = min(best, time.perf_counter() - start)
+    return 2 * num_images * (size * channels * 3) ** 2 / best
