@@ -33,7 +33,7 @@ _EXPORTS = {
     "SearchResult": "ledger",
     "SearchSpace": "search_space",
     "Slot": "search_space",
-    "Task": "labeling",
+    "Task": "task",
     "Tolerance": "objective",
     "build": "builder",
     "compress": "pipeline",

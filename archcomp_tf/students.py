@@ -27,7 +27,6 @@ from archcomp_tf.builder import build
 from archcomp_tf.checkpoint import Checkpoint
 from archcomp_tf.datasets import Dataset
 from archcomp_tf.export import save_keras
-from archcomp_tf.labeling import WorkerError
 from archcomp_tf.progress import Progress
 from archcomp_tf.training import (
     DivergedError,
@@ -36,6 +35,7 @@ from archcomp_tf.training import (
     accuracy,
     build_and_train,
 )
+from archcomp_tf.workers import WorkerError
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -119,7 +119,7 @@ def _task(distil: bool = False, seed: int = 0):
     """How networks are labelled; a teacher is trained if they are distilled."""
     from archcomp_tf import training
     from archcomp_tf.architecture import Architecture
-    from archcomp_tf.labeling import Task
+    from archcomp_tf.task import Task
 
     data = _dataset()
     logits = None
@@ -413,7 +413,8 @@ def _memory() -> dict:
 
     from archcomp_tf.corpus import Corpus
     from archcomp_tf.datasets import Dataset, Split
-    from archcomp_tf.labeling import Labeler, Task
+    from archcomp_tf.labeling import Labeler
+    from archcomp_tf.task import Task
     from archcomp_tf.training import Recipe
 
     rng = np.random.default_rng(_SEED.value)

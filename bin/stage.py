@@ -57,18 +57,18 @@ def _main(argv: list[str], method: str) -> int:
     import tensorflow as tf
 
     from archcomp_tf import (
-        labeling,
         ledger,
         limits,
         pipeline,
         report,
         workdir,
+        workers,
     )
 
     tf.config.experimental.enable_op_determinism()
     try:
-        if labeling.is_worker():  # whatever the stage, it trains for the chief
-            labeling.work()
+        if workers.is_worker():  # whatever the stage, it trains for the chief
+            workers.work()
             return 0
         keras.utils.set_random_seed(_CONFIG.value.seed)
         stages = pipeline.Pipeline(_CONFIG.value, _WORKDIR.value)

@@ -37,7 +37,7 @@ if os.environ["KERAS_BACKEND"] != "tensorflow":
     sys.modules["tensorflow"] = None  # as where it is not installed
 
 import tiny
-from archcomp_tf import backend, labeling, training
+from archcomp_tf import backend, labeling, task, training
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
 from archcomp_tf.corpus import Corpus
@@ -61,8 +61,8 @@ result = training.train(
     model, dataset, recipe, seed=0, teacher_logits=logits
 )
 recipe = training.Recipe(epochs=12, batch_size=16)
-task = labeling.Task(dataset, recipe, 0, logits)
-(label,) = labeling.Labeler(task, Corpus())([architecture])
+label_task = task.Task(dataset, recipe, 0, logits)
+(label,) = labeling.Labeler(label_task, Corpus())([architecture])
 print(json.dumps({
     "losses": result.losses,
     "weights": [float(np.abs(w).sum()) for w in model.get_weights()],

@@ -5,13 +5,11 @@ import math
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 
-import keras
 import keras_tuner
 import numpy as np
 import pytest
@@ -22,8 +20,10 @@ from archcomp_tf import labeling
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.corpus import FAILED, OK, Corpus
 from archcomp_tf.cost import num_params
-from archcomp_tf.labeling import Labeler, Task, WorkerError
+from archcomp_tf.labeling import Labeler
+from archcomp_tf.task import Task
 from archcomp_tf.training import Recipe
+from archcomp_tf.workers import WorkerError
 
 RECIPE = Recipe(epochs=1, batch_size=32)
 ARCHITECTURES = [
@@ -256,97 +256,6 @@ def test_a_killed_chief_takes_its_workers_along_and_loses_no_label(tmp_path):
             time.sleep(0.1)
 
 
-def _free_port() -> str:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return str(server.getsockname()[1])
-
-
-def test_a_worker_that_knows_the_chiefs_address_alone_labels(
-    tmp_path, monkeypatch
-):
-    address = {
-        "KERASTUNER_ORACLE_IP": "127.0.0.1",
-        "KERASTUNER_ORACLE_PORT": _free_port(),
-    }
-    worker = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "from archcomp_tf import labeling; labeling.work()",
-        ],
-        cwd=tmp_path,
-        env=os.environ
-        | address
-        | {
-            "KERASTUNER_TUNER_ID": "far",
-            "PYTHONPATH": os.pathsep.join(sys.path),
-        },
-    )
-    for name, value in (address | {"KERASTUNER_TUNER_ID": "chief"}).items():
-        monkeypatch.setenv(name, value)
-    teacher_logits = np.eye(2, dtype=np.float32)[tiny.dataset().train.labels]
-    task = Task(tiny.dataset(), RECIPE, seed=0, teacher_logits=teacher_logits)
-    try:
-        labeler = _labeler(
-            Corpus(),
-            task=task,
-            num_workers=0,
-            address=labeling.take_chief_address(),
-        )
-        # Other tuners of this process are not to listen there as well.
-        assert "KERASTUNER_ORACLE_IP" not in os.environ
-        accuracies = labeler(ARCHITECTURES)
-        labeler.close()
-        assert worker.wait(timeout=30) == 0
-    finally:
-        worker.kill()
-    assert accuracies == _labeler(Corpus(), task=task)(ARCHITECTURES)
-
-
-def test_a_chief_without_workers_or_half_an_address_is_refused(monkeypatch):
+def test_no_worker_at_all_is_refused():
     with pytest.raises(ValueError, match="at least 1 worker; got 0"):
         _labeler(Corpus(), num_workers=0)
-    monkeypatch.setenv("KERASTUNER_TUNER_ID", "chief")
-    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
-    with pytest.raises(ValueError, match="KERASTUNER_ORACLE_PORT is not set"):
-        labeling.take_chief_address()
-
-
-def test_a_task_travels_whole_but_for_the_test_images():
-    logits = np.ones((64, 2), np.float32)
-    for teacher_logits in (None, logits):
-        task = Task(tiny.dataset(), RECIPE, 7, teacher_logits, 12.5)
-        copy = Task.from_bytes(task.to_bytes())
-        assert (copy.recipe, copy.seed, copy.max_seconds) == (RECIPE, 7, 12.5)
-        if teacher_logits is None:
-            assert copy.teacher_logits is None
-        else:
-            np.testing.assert_array_equal(copy.teacher_logits, logits)
-        for name in ("train", "validation"):
-            there, here = (
-                getattr(copy.dataset, name),
-                getattr(task.dataset, name),
-            )
-            np.testing.assert_array_equal(there.images, here.images)
-            np.testing.assert_array_equal(there.labels, here.labels)
-        assert len(copy.dataset.test) == 0
-
-
-def test_labels_are_trained_in_the_fastest_precision_of_the_device(monkeypatch):
-    policies = []
-
-    def build_and_train(architecture, dataset, recipe, **kwargs):
-        policies.append(keras.config.dtype_policy().name)
-        return real(architecture, dataset, recipe, **kwargs)
-
-    real = labeling.build_and_train
-    monkeypatch.setattr(labeling, "build_and_train", build_and_train)
-    monkeypatch.setattr(
-        labeling.backend, "fastest_dtype_policy", lambda: "mixed_bfloat16"
-    )
-    recipe = dataclasses.replace(RECIPE, epochs=40)
-    (accuracy,) = _labeler(Corpus())(ARCHITECTURES[:1], recipe)
-    assert policies == ["mixed_bfloat16"]
-    assert keras.config.dtype_policy().name == "float32"
-    assert accuracy > 0.9

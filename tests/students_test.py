@@ -17,9 +17,9 @@ import tiny
 from archcomp_tf import checkpoint, students
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.checkpoint import Checkpoint
-from archcomp_tf.labeling import WorkerError
 from archcomp_tf.students import StudentTrainer
 from archcomp_tf.training import Recipe, accuracy
+from archcomp_tf.workers import WorkerError
 
 NETWORKS = {
     "one": Architecture.parse("conv3x3-4"),
