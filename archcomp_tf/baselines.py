@@ -410,7 +410,7 @@ def paper(
         labels_a_round=num_proposals,
         num_starts=1,
         num_neighbours=0,
-        immigrants=0.0,
+        doubts=False,
         mode="joint",
     )
 

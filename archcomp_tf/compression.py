@@ -59,6 +59,7 @@ def search(
     labels_a_round: int | None = None,
     num_starts: int = 64,
     num_neighbours: int = 2048,
+    doubts: bool = True,
     immigrants: float = 0.0,
     autoencoder: ArchitectureAutoencoder | None = None,
     mode: str = "pretrained",
@@ -87,6 +88,8 @@ def search(
       num_starts: of the descents of a round; 0 for none.
       num_neighbours: how many changes of the best networks are scored beside
         the descents; 0 for none.
+      doubts: whether every other proposal is one that the heads may be wrong
+        about, see `descent.propose`.
       immigrants: share of a round's labels that goes to samples; they cost
         more than they bring where proposals are made with doubt.
       autoencoder: an embedding of this space that was trained before; without
@@ -146,6 +149,7 @@ def search(
                 count_params,
                 wanted - rng.binomial(wanted, immigrants),
                 keeps=keeps,
+                doubts=doubts,
             )
             traces.append(trace)
             predictions |= predicted

@@ -105,6 +105,12 @@ def default_config() -> ml_collections.ConfigDict:
     config.autoencoder.epochs = 30
     config.autoencoder.num_architectures = 16_384
 
+    # What is scored in a round of the search, see `search`.
+    config.search = ml_collections.ConfigDict()
+    config.search.num_starts = 64
+    config.search.num_neighbours = 2048
+    config.search.doubts = True
+
     # The final training, of the student and of the controls alike.  So many of
     # a search's best are trained by this recipe from `num_seeds` seeds, and the
     # best in the mean is the student; of its trainings the best is given.

@@ -259,6 +259,7 @@ def propose(
     num: int,
     *,
     keeps: Keeps = keeps_all,
+    doubts: bool = True,
     num_steps: int = NUM_STEPS,
     learning_rate: float = LEARNING_RATE,
 ) -> tuple[list[Architecture], dict[str, float], np.ndarray]:
@@ -266,7 +267,8 @@ def propose(
 
     Every other proposal, the first among them, is what the accuracy head
     expects most of; the rest is what would be best if the head were wrong by
-    its `doubt` (an upper confidence bound).
+    its `doubt` (an upper confidence bound).  Without doubts all are what it
+    expects most of.
 
     Args:
       autoencoder: embedding and heads.
@@ -280,6 +282,7 @@ def propose(
       num: how many to give at most.
       keeps: whether a member may be proposed; asked of the best alone, since
         it may have to build the network.
+      doubts: see above.
       num_steps: of the descent.
       learning_rate: of the descent.
 
@@ -300,9 +303,11 @@ def propose(
         return [], {}, trace
     z = autoencoder.encode(unknown)
     accuracies, _, _ = map(np.asarray, autoencoder.heads(z))
-    head = autoencoder.accuracy_head
-    off = doubt(z, autoencoder.encode(labelled)) * float(head.units.scale)
-    hoped = scipy.special.expit(head.linked(accuracies) + off)
+    believed = [accuracies]
+    if doubts:
+        head = autoencoder.accuracy_head
+        off = doubt(z, autoencoder.encode(labelled)) * float(head.units.scale)
+        believed.append(scipy.special.expit(head.linked(accuracies) + off))
     sizes = [count_params(a) for a in unknown]
     rankings = [
         np.argsort(
@@ -312,7 +317,7 @@ def propose(
             ],
             kind="stable",
         )
-        for values in (accuracies, hoped)
+        for values in believed
     ]
     chosen: list[int] = []
     speakers = itertools.cycle(rankings)

@@ -323,6 +323,7 @@ class Pipeline:
                 keeps=self._run.keeps,
                 num_initial=self._run.num_initial,
                 labels_a_round=settings.labels_a_round,
+                **self._run.config.search,
                 autoencoder=autoencoder,
                 mode=self._run.config.autoencoder.mode,
             )

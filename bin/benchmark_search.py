@@ -53,6 +53,7 @@ _VARIANTS = {
     ),
     "search_one_head": ("search", {"num_heads": 1}),
     "search_one_round": ("search", {"labels_a_round": 10**6}),
+    "search_without_doubt": ("search", {"doubts": False}),
     "search_immigrants": ("search", {"immigrants": 1 / 8}),
     "expected_improvement": ("expected_improvement", {}),
     "regularized_evolution": ("regularized_evolution", {}),

@@ -9,6 +9,7 @@ import tiny
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
+from archcomp_tf.config import ConfigError
 from archcomp_tf.cost import num_params
 from archcomp_tf.pipeline import Pipeline
 
@@ -89,3 +90,17 @@ def test_the_config_for_ones_own_compresses_a_file_on_ones_own_images(
     result = Pipeline(config, tmp_path / "workdir").run()
     assert result.student.count_params() <= 300
     assert result.results["teacher"]["num_params"] == model.count_params()
+
+
+def test_the_plain_method_of_the_paper_runs_beside_ours(tmp_path):
+    config = _config("digits", "paper")
+    assert config.autoencoder.mode == "joint"
+    config.update_from_flattened_dict(
+        {"labels.num_labels": 11, "labels.max_seconds": 60.0}
+    )
+    config.teacher.architecture = "conv3x3-8 max_pool2x2/2 conv3x3-8"
+    results = Pipeline(config, tmp_path).run().results
+    assert results["search"]["num_rounds"] == 1
+    assert results["search"]["num_labels"] == 11
+    with pytest.raises(ConfigError, match="got 'papre'"):
+        _config("digits", "papre")

@@ -224,3 +224,26 @@ def test_proposals_are_what_is_expected_to_be_best_and_what_may_be_in_turn(
     assert not predicted
     assert len(set(proposals)) == 5 and set(proposals) <= set(others)
     assert len(trace) == 0
+
+
+def test_without_doubts_proposals_are_what_is_expected_to_be_best(autoencoder):
+    others = new_samples(SPACE, 60, np.random.default_rng(1), set())
+    objective = LogParams(0.1)
+    proposals, _, _ = propose(
+        autoencoder,
+        Descent(autoencoder, LogParams),
+        [],
+        others,
+        embeddings.members(20, seed=5),
+        set(),
+        objective,
+        COUNT,
+        5,
+        doubts=False,
+    )
+    accuracies, _, _ = autoencoder.predict_heads(others)
+    promise = [
+        objective(float(accuracy), COUNT(a))
+        for a, accuracy in zip(others, accuracies, strict=True)
+    ]
+    assert proposals == [others[i] for i in np.argsort(promise)[:-6:-1]]
