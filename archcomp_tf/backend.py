@@ -6,6 +6,7 @@ Gradients, compilation, and processes that train side by side.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import multiprocessing.context
 import os
 import sys
@@ -33,7 +34,7 @@ def side_by_side(
     """Processes that are started within share the machine with each other.
 
     A spawned process first imports the program that started it, and a person's
-    script would begin there once more: these are given an empty program.
+    script would begin there once more: these import `quiet.py` in its place.
 
     Args:
       **environment: further variables of the processes.
@@ -41,9 +42,11 @@ def side_by_side(
     Yields:
       What they are to be made with.
     """
+    main = types.ModuleType("__main__")
+    main.__spec__ = importlib.util.find_spec("archcomp_tf.quiet")
     with (
         mock.patch.dict(os.environ, _SHARING_ENVIRONMENT | environment),
-        mock.patch.dict(sys.modules, __main__=types.ModuleType("__main__")),
+        mock.patch.dict(sys.modules, __main__=main),
     ):
         yield multiprocessing.get_context("spawn")
 

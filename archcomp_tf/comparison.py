@@ -174,8 +174,8 @@ def files_section(files: Mapping[str, Mapping[str, float]]) -> str:
     """What is shipped: bytes, accuracy and latency of each file.
 
     Args:
-      files: "teacher_float32" and others -> "bytes", "accuracy" in [0, 1] and
-        "latency_ms"; nothing is said where there are none.
+      files: "teacher_float32" and others -> what `measurement.measure` says;
+        nothing is said where there are none.
     """
     if not files:
         return ""
@@ -194,8 +194,9 @@ def files_section(files: Mapping[str, Mapping[str, float]]) -> str:
     return page.section(
         "The files",
         page.table(
-            "LiteRT files, measured in one run on one machine: the latency is "
-            "the median of one image.",
+            "LiteRT files, measured in one run on one machine: the accuracy is "
+            f"that of the first {teacher['num_images']:,} test images, the "
+            "latency the median of one image.",
             ["file", "size", "smaller", "accuracy", "latency", "faster"],
             rows,
             [name.partition("_")[0] for name in files],

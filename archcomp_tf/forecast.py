@@ -68,7 +68,7 @@ def forecast(run: Run) -> list[Step]:
     """
     config = run.config
     labels, student = config.labels, config.student
-    teacher, shape, training = _teacher(run)
+    teacher, shape, size, training = _teacher(run)
     num_classes = run.dataset.num_classes
     clock = _Clock(run, _flops_a_second())
 
@@ -90,7 +90,6 @@ def forecast(run: Run) -> list[Step]:
     ]
     each = f"{label_recipe.epochs} epochs of {clock.images(label_recipe):,}"
     long = f"{recipe.epochs} epochs of {clock.images(recipe):,} images"
-    size = num_params(teacher, shape, num_classes)
     steps = [
         Step(
             "teacher",
@@ -189,19 +188,21 @@ def _call(name: str, fields: Mapping[str, float]) -> str:
     return f"{name}({', '.join(f'{k}={v}' for k, v in fields.items())})"
 
 
-def _teacher(run: Run) -> tuple[Architecture, Shape, Recipe | None]:
-    """The teacher, what its layers take, and how it is to be trained."""
-    settings = run.config.teacher
-    if run.workdir.find_stage("teacher"):
-        return run.teacher_architecture, run.features.input_shape, None
+def _teacher(run: Run) -> tuple[Architecture, Shape, int, Recipe | None]:
+    """The teacher, what its layers take, its size, and how it is trained."""
+    if known := run.workdir.find_stage("teacher"):
+        shape = run.features.input_shape
+        return run.teacher_architecture, shape, known["num_params"], None
+    shape = run.dataset.input_shape
     if (model := run.ready_teacher()) is not None:
-        front = Preprocessing(model)
-        shape = front.output_shape
-        if None in shape:
-            shape = run.dataset.input_shape
-        return from_keras(model).compact, shape, None
+        front = Preprocessing(model).output_shape
+        shape = shape if None in front else front
+        # Not all of it may be as its layers are read, see `explain`.
+        return from_keras(model).compact, shape, model.count_params(), None
+    settings = run.config.teacher
     teacher = Architecture.parse(settings.architecture).compact
-    return teacher, run.dataset.input_shape, Recipe(**settings.recipe)
+    size = num_params(teacher, shape, run.dataset.num_classes)
+    return teacher, shape, size, Recipe(**settings.recipe)
 
 
 class _Clock:

@@ -19,23 +19,20 @@ class, with no need to scale it back.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pathlib
-import sys
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from archcomp_tf.export import bare_copy
+from archcomp_tf.quiet import silent_stderr
 
 PRECISIONS = ("float32", "float16", "int8")
 
 _MAX_CALIBRATION_IMAGES = 256
-_stderr_lock = threading.Lock()
 
 
 class ConversionError(ValueError):
@@ -96,6 +93,7 @@ def convert(
         # runtime of before September 2024 refuses it or computes nonsense.
         converter._experimental_disable_per_channel_quantization_for_dense_layers = True  # noqa: E501
     try:
+        # It reports every step, some whatever TF_CPP_MIN_LOG_LEVEL says.
         with silent_stderr():
             return converter.convert()
     except Exception as error:  # ConverterError, RuntimeError, ValueError
@@ -146,26 +144,6 @@ def file_bytes(model: keras.Model) -> int:
     )
     images = rng.random((8, *model.input_shape[1:]), np.float32)
     return len(convert(filled, "int8", images))
-
-
-@contextlib.contextmanager
-def silent_stderr() -> Iterator[None]:
-    """Drops what native code writes to stderr.
-
-    The converter reports every step there, some of it whatever
-    TF_CPP_MIN_LOG_LEVEL says.  What went wrong is in its exception too.  What
-    other threads write meanwhile is lost as well.
-    """
-    with _stderr_lock, open(os.devnull, "wb") as devnull:
-        sys.stderr.flush()
-        stderr = os.dup(2)
-        os.dup2(devnull.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(stderr, 2)
-            os.close(stderr)
 
 
 def _calibration_images(

@@ -17,7 +17,8 @@ import numpy as np
 import tensorflow as tf
 
 from archcomp_tf.datasets import Split
-from archcomp_tf.litert import convert, silent_stderr
+from archcomp_tf.litert import convert
+from archcomp_tf.quiet import silent_stderr
 
 # Files take turns, so that a busy moment of the machine slows all of them; a
 # turn begins with runs that are not timed, which bring the weights back into
@@ -49,8 +50,9 @@ def measure(
       split: what the accuracy is measured on.
 
     Returns:
-      For each name "bytes"; "accuracy", in [0, 1]; and "latency_ms", the
-      median over 200 runs of one image on one thread, the files in turns.
+      For each name "bytes"; "accuracy", in [0, 1], on "num_images"; and
+      "latency_ms", the median over 200 runs of one image on one thread, the
+      files in turns.
     """
     interpreters = {name: _interpreter(path) for name, path in files.items()}
     accuracies = {}
@@ -67,6 +69,7 @@ def measure(
         name: {
             "bytes": os.path.getsize(path),
             "accuracy": accuracies[name],
+            "num_images": len(split.labels),
             "latency_ms": 1e3 * statistics.median(seconds[name]),
         }
         for name, path in files.items()

@@ -15,7 +15,6 @@ import logging
 import os
 import pathlib
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -29,10 +28,11 @@ from archcomp_tf.autoencoder import ArchitectureAutoencoder
 from archcomp_tf.checkpoint import Checkpoint
 from archcomp_tf.compression import search
 from archcomp_tf.config import default_config
-from archcomp_tf.corpus import OK, Record
+from archcomp_tf.corpus import OK
 from archcomp_tf.dashboards import write_scalars
 from archcomp_tf.evaluation import exact_reconstruction, params_error
-from archcomp_tf.export import export_embedding, export_saved_model, save_keras
+from archcomp_tf.export import export_embedding, save_keras
+from archcomp_tf.finals import Finals, folder_of
 from archcomp_tf.fitting import (
     MIN_LABELS,
     fit_autoencoder,
@@ -43,21 +43,18 @@ from archcomp_tf.forecast import forecast, forecast_lines
 from archcomp_tf.importer import from_keras
 from archcomp_tf.latent import latent_map
 from archcomp_tf.ledger import SearchResult, initial_samples
-from archcomp_tf.limits import LimitError, Limits
+from archcomp_tf.limits import Limits
 from archcomp_tf.objective import Objective
 from archcomp_tf.outcome import write_outcome
 from archcomp_tf.preprocessing import Preprocessing
 from archcomp_tf.run import Run
-from archcomp_tf.students import StudentTrainer
 from archcomp_tf.teachers import TEACHERS
 from archcomp_tf.training import (
     Recipe,
-    TrainingResult,
     accuracy,
     build_and_train,
     teacher_logits,
 )
-from archcomp_tf.tuning import RecipeTuner
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -71,9 +68,7 @@ STAGES = {
     "controls": "bin/train_controls.py",
     "report": "bin/write_report.py",
 }
-_SEEDS_APART = 1000  # between two trainings of one network
 _NUM_HELD_OUT = 1000  # architectures on which the embedding is judged
-_MAX_RETRIES = 2  # of a student that lost more accuracy than it may
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,6 +174,7 @@ class Pipeline:
         self._run = Run(
             config, workdir, STAGES, teacher=teacher, dataset=dataset
         )
+        self._finals = Finals(self._run)
 
     def run(self) -> CompressionResult:
         """Runs every stage that is not done; says first what there is to do."""
@@ -202,7 +198,7 @@ class Pipeline:
         """
         results = self._run.stage("report")
         student = results["student"]
-        folder = self._run.workdir.path / _folder(student)
+        folder = self._run.workdir.path / folder_of(student)
         return CompressionResult(
             keras.models.load_model(folder / "model.keras"),
             Architecture.parse(student["architecture"]),
@@ -332,8 +328,8 @@ class Pipeline:
             with self._run.workdir.replacing("search/records.jsonl") as path:
                 lines = (record.to_json() + "\n" for record in result.history)
                 path.write_text("".join(lines))
-            best = self._finalist(result)
-            self._check_costs(best, result)
+            self._finals.check_costs(result)
+            best = self._finals.best(result)
             record |= {
                 "num_labels": len(result.history) - len(self._run.known),
                 "num_known": len(self._run.known),
@@ -359,30 +355,11 @@ class Pipeline:
             return
         best = Architecture.from_dict(found["best"]).compact
         with self._timed("students") as record:
-            recipe, record["trials"] = self._tuned_recipe(best)
+            recipe, record["trials"] = self._finals.tuned_recipe(best)
             record["recipe"] = dataclasses.asdict(recipe)
-            candidates = [best, *self._larger_than(best)]
-            tried = []
-            for candidate in candidates[: 1 + _MAX_RETRIES]:
-                trained = self._trained({"student": candidate}, recipe)
-                tried.append(trained["student"])
-                broken = self._broken_limits(tried[-1])
-                if not broken:
-                    break
-            else:
-                nearest = max(tried, key=lambda t: t["validation_accuracy"])
-                raise LimitError(
-                    f"The nearest that was found, {nearest['architecture']}, "
-                    "breaks a limit: "
-                    f"{'; '.join(self._broken_limits(nearest))}. It is kept in "
-                    f"{self._run.path(_folder(nearest))}. More labels, longer "
-                    "trainings or a looser limit may help; labels are used "
-                    "again with --config.corpus="
-                    f"{self._run.path('corpus/records.jsonl')}."
-                )
-            record |= tried[-1]
+            record |= self._finals.student(best, recipe)
             record["predicted_accuracy"] = found["predictions"].get(
-                tried[-1]["fingerprint"]
+                record["fingerprint"]
             )
 
     def controls(self) -> None:
@@ -406,10 +383,12 @@ class Pipeline:
             )
             networks = {
                 "width_scaled": scaled,
-                "random_search": self._finalist(random).architecture.compact,
+                "random_search": self._finals.best(random).architecture.compact,
                 **{n: TEACHERS[n] for n in run.config.student.controls},
             }
-            record |= self._trained(networks, Recipe(**student["recipe"]))
+            record |= self._finals.trained(
+                networks, Recipe(**student["recipe"])
+            )
             for name in networks:
                 record[name]["predicted_accuracy"] = None
 
@@ -432,144 +411,11 @@ class Pipeline:
             stage="teacher epoch",
             checkpoint=checkpoint,
         )
-        self._write_losses("teacher", result)
-        return model
-
-    def _finalist(self, result: SearchResult) -> Record:
-        """The best of a search, after its best few are trained to the end.
-
-        The first of many labels after a brief training is, often enough, only
-        the luckiest; the mean of several long trainings is much less so.
-        """
-        settings = self._run.config.student
-        # Those that keep to the limits come first; the others only where none
-        # does.
-        ranked = result.ranked
-        kept = [r for r in ranked if self._run.keeps(r.architecture)]
-        finalists = {
-            f"finalist {index}": record
-            for index, record in enumerate(
-                (kept or ranked)[: settings.num_finalists], 1
-            )
-        }
-        trained = self._trainer(
-            {name: r.architecture.compact for name, r in finalists.items()},
-            Recipe(**settings.recipe),
-        )
-        return max(
-            (
-                dataclasses.replace(
-                    record, accuracy=trained[name].mean_accuracy
-                )
-                for name, record in finalists.items()
-            ),
-            key=result.score,
-        )
-
-    def _check_costs(self, best: Record, result: SearchResult) -> None:
-        """Raises LimitError where no labelled network keeps to the limits."""
-        if self._run.keeps(best.architecture):
-            return
-        nearest, broken = self._run.nearest(
-            [record.architecture for record in result.ranked]
-        )
-        raise LimitError(
-            f"None of {len(result.ranked)} labelled networks keeps to the "
-            f"limits. The nearest is {nearest.compact}: {'; '.join(broken)}."
-        )
-
-    def _tuned_recipe(self, best: Architecture) -> tuple[Recipe, list]:
-        """The student's recipe, and the trials that it was chosen from."""
-        settings = self._run.config.student
-        tuner = RecipeTuner(
-            best,
-            self._run.features,
-            Recipe(**settings.recipe),
-            self._run.teacher_logits,
-            num_trials=settings.num_tuning_trials,
-            seed=self._run.seed,
-            directory=self._run.path(f"students/{best.fingerprint}"),
-        )
-        recipe = tuner.best()
         write_scalars(
-            self._run.path("tensorboard/tuning"),
-            {"tuning/validation_accuracy": [a for _, a in tuner.trials]},
+            self._run.path("tensorboard/teacher"),
+            {"epoch_loss": result.losses},
         )
-        return recipe, tuner.trials
-
-    def _larger_than(self, best: Architecture) -> list[Architecture]:
-        """Labelled networks that keep to the limits and may lose less.
-
-        Along the front of accuracy and size, from the next larger on.
-        """
-        size = self._run.count_params(best)
-        front = [
-            Architecture.parse(point["architecture"])
-            for point in self._run.stage("search")["pareto"]
-            if point["num_params"] > size
-        ]
-        return [a for a in front if self._run.keeps(a)]
-
-    def _broken_limits(self, student: Mapping[str, Any]) -> list[str]:
-        """The limits that a trained student breaks, each as a sentence."""
-        if self._run.limits is None:
-            return []
-        teacher = self._run.stage("teacher")
-        lost = teacher["validation_accuracy"] - student["validation_accuracy"]
-        return self._run.limits.broken(
-            Architecture.parse(student["architecture"]),
-            self._run.features.input_shape,
-            self._run.features.num_classes,
-            accuracy_drop=lost,
-        )
-
-    @property
-    def _trainer(self) -> StudentTrainer:
-        run = self._run
-        return StudentTrainer(
-            run.features,
-            run.teacher_logits,
-            seeds=[
-                run.seed + _SEEDS_APART * index
-                for index in range(run.config.student.num_seeds)
-            ],
-            directory=run.path("students"),
-            num_workers=max(1, run.config.num_workers),
-        )
-
-    def _trained(
-        self, networks: Mapping[str, Architecture], recipe: Recipe
-    ) -> dict[str, dict[str, Any]]:
-        """Trains networks, exports the best of each, and says what they are.
-
-        Of several trainings the best on validation data is the network that
-        is given; the others tell how much of its accuracy was luck.
-        """
-        run = self._run
-        records = {}
-        for name, trained in self._trainer(networks, recipe).items():
-            record = records[name] = run.described(networks[name])
-            accuracies = [r.validation_accuracy for r in trained.results]
-            record |= {
-                "validation_accuracy": max(accuracies),
-                "validation_accuracies": accuracies,
-                "best": trained.best,
-                "trainings": [
-                    os.fspath(path.relative_to(run.workdir.path))
-                    for path in trained.paths
-                ],
-            }
-            model = run.preprocessing.in_front_of(
-                keras.models.load_model(trained.paths[trained.best])
-            )
-            folder = _folder(record)
-            with run.workdir.replacing(f"{folder}/model.keras") as path:
-                save_keras(model, path)
-            with run.workdir.replacing(f"{folder}/saved_model") as path:
-                export_saved_model(model, path, run.preprocessing.takes)
-            for index, result in enumerate(trained.results):
-                self._write_losses(f"{name}_{index}", result)
-        return records
+        return model
 
     def _export_embedding(
         self, autoencoder: ArchitectureAutoencoder, result: SearchResult
@@ -591,11 +437,6 @@ class Pipeline:
                 self._run.teacher_architecture,
                 self._run.objective,
             ).save(path)
-
-    def _write_losses(self, name: str, result: TrainingResult) -> None:
-        write_scalars(
-            self._run.path(f"tensorboard/{name}"), {"epoch_loss": result.losses}
-        )
 
     def _write_search_scalars(self, result: SearchResult) -> None:
         labelled = [r for r in result.history if r.status == OK]
@@ -630,11 +471,6 @@ class Pipeline:
         yield record
         record["seconds"] = round(time.monotonic() - start, 2)
         self._run.workdir.finish_stage(name, record)
-
-
-def _folder(network: dict[str, Any]) -> str:
-    """Where in the working directory a student or a control lies."""
-    return f"students/{network['fingerprint']}"
 
 
 def _spearman(result: SearchResult) -> float | None:

@@ -113,6 +113,37 @@ def results_table(results: Mapping[str, Any]) -> str:
     return markdown_table(columns, rows)
 
 
+def files_table(files: Mapping[str, Mapping[str, float]]) -> str:
+    """The LiteRT files beside the teacher's in float32, as a Markdown table.
+
+    Args:
+      files: the "files" of results.json; there may be none.
+
+    Returns:
+      A row a file, in lines of their own; nothing where there are no files.
+    """
+    if not files:
+        return ""
+    teacher = files["teacher_float32"]
+    rows = [
+        (
+            name.replace("_", ", "),
+            f"{file['bytes']:,}",
+            f"{teacher['bytes'] / file['bytes']:.1f}x",
+            f"{file['accuracy']:.2%}",
+            f"{file['latency_ms']:.3f}",
+            f"{teacher['latency_ms'] / file['latency_ms']:.1f}x",
+        )
+        for name, file in files.items()
+    ]
+    columns = (
+        *("LiteRT file", "bytes", "smaller"),
+        f"test, first {teacher['num_images']:,}",
+        *("ms an image", "faster"),
+    )
+    return f"\n{markdown_table(columns, rows)}\n"
+
+
 def summary_table(runs: Sequence[Mapping[str, Any]]) -> str:
     """The networks of several runs, averaged, as a Markdown table.
 
@@ -176,7 +207,7 @@ def environment() -> dict[str, Any]:
 
 
 def results_text(results: Mapping[str, Any]) -> str:
-    """RESULTS.md: the answer, the table, where the time went."""
+    """RESULTS.md: the answer, the tables, where the time went."""
     student, teacher = results["student"], results["teacher"]
     lost = 100 * (teacher["test_accuracy"] - student["test_accuracy"])
     seconds = ", ".join(
@@ -193,7 +224,7 @@ def results_text(results: Mapping[str, Any]) -> str:
 {student["compression_ratio"]:.1f} times smaller, {change}.
 
 {results_table(results)}
-
+{files_table(results["files"])}
 Student: `{student["architecture"]}`
 Teacher: `{teacher["architecture"]}`
 Labels: {results["search"]["num_labels"]} in {results["search"]["num_rounds"]} \

@@ -8,14 +8,13 @@ no network is trained.
 
 import json
 import logging
-import os
 import pathlib
 import sys
 import time
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 from absl import app, flags
+
+from archcomp_tf import quiet
 
 _SPACE = flags.DEFINE_string(
     "space",
@@ -82,6 +81,7 @@ _ROWS = {
 def main(argv: list[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
+    quiet.load_keras()
     logging.getLogger("archcomp_tf").setLevel(logging.INFO)
     output = pathlib.Path(_OUTPUT.value)
     try:

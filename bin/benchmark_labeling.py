@@ -17,9 +17,9 @@ import subprocess
 import sys
 import time
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 from absl import app, flags
+
+from archcomp_tf import quiet
 
 _PARTS = ("speed", "rank", "kills", "memory")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the results.")
@@ -54,6 +54,7 @@ _LONG = 5  # times the epochs of a label
 def main(argv: list[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
+    quiet.load_keras()
     logging.getLogger("archcomp_tf").setLevel(logging.ERROR)
     if _CORPUS.value:
         _labels(_task(), _networks(), _CORPUS.value)

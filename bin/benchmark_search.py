@@ -9,14 +9,13 @@ over all that is there.
 
 import json
 import logging
-import os
 import pathlib
 import sys
 import time
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 from absl import app, flags
+
+from archcomp_tf import quiet
 
 _PROBLEM = flags.DEFINE_string(
     "problem",
@@ -75,6 +74,7 @@ _LOWEST_ACCURACY = 0.1  # of ten classes; what hypervolumes begin at
 def main(argv: list[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
+    quiet.load_keras()
     logging.getLogger("archcomp_tf").setLevel(logging.WARNING)
     output = pathlib.Path(_OUTPUT.value)
     try:

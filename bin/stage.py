@@ -2,14 +2,12 @@
 
 import contextlib
 import logging
-import os
 import sys
-
-# Before TensorFlow is loaded: its start-up notices say nothing of the run.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import app, flags
 from ml_collections import config_flags
+
+from archcomp_tf import quiet
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -52,6 +50,7 @@ def _main(argv: list[str], method: str) -> int:
         raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
     _log_to_stderr()
     # Loaded late: TensorFlow takes seconds that --help need not wait for.
+    quiet.load_keras()
     import keras
     import keras_tuner
     import tensorflow as tf

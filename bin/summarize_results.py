@@ -1,19 +1,19 @@
 """Prints the mean over several runs: results.json files in, a table out."""
 
 import json
-import os
 import sys
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import app
 
-from archcomp_tf.report import summary_table
+from archcomp_tf import quiet
 
 
 def main(argv: list[str]) -> None:
     if len(argv) < 2:
         raise app.UsageError("Expected the paths of results.json files.")
+    quiet.load_keras()
+    from archcomp_tf.report import summary_table
+
     runs = []
     for path in argv[1:]:
         with open(path, encoding="utf-8") as file:

@@ -1,5 +1,6 @@
 """Tests of what a run says before it begins."""
 
+import keras
 import pytest
 import tiny
 
@@ -58,8 +59,15 @@ def test_a_training_takes_its_arithmetic_and_what_stands_around_it(tmp_path):
 
 
 def test_a_trained_teacher_is_used_as_it_is(tmp_path):
-    network = forecast.Architecture.parse("conv3x3-8 conv3x3-8")
-    teacher = build(network, tiny.SHAPE, tiny.NUM_CLASSES)
+    layers = keras.layers
+    teacher = keras.Sequential(
+        [
+            keras.Input(tiny.SHAPE),
+            layers.Conv2D(8, 3, activation="relu"),  # padding valid: smaller
+            layers.Flatten(),
+            layers.Dense(tiny.NUM_CLASSES),
+        ]
+    )
     run = _run(tmp_path, teacher)
     step = forecast.forecast(run)[0]
     assert step.what == f"{teacher.count_params():,} parameters, used as it is"

@@ -15,6 +15,7 @@ import archcomp_tf
 
 # A room imports only from rooms above it.
 ROOMS = (
+    "quiet",
     "progress",
     "layer",
     "architecture",
@@ -71,6 +72,7 @@ ROOMS = (
     "workdir",
     "run",
     "forecast",
+    "finals",
     "outcome",
     "pipeline",
 )

@@ -68,6 +68,7 @@ def test_accuracy_is_the_share_of_labels_that_are_met(small, files, split):
     labels[:20] = (labels[:20] + 1) % NUM_CLASSES  # a quarter is wrong
     measured = measure(files, Split(split.images, labels))
     assert measured["float32"]["accuracy"] == 0.75
+    assert measured["float32"]["num_images"] == len(labels)
     assert measured["float16"]["accuracy"] == pytest.approx(0.75, abs=0.03)
     assert measured["int8"]["accuracy"] == pytest.approx(0.75, abs=0.1)
 

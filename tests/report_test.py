@@ -35,6 +35,18 @@ RESULTS = {
         "random_search": _network(8_000, 500_000, 0.8, 1.0),
     },
     "search": {"num_labels": 40, "num_rounds": 3},
+    "files": {
+        name: {
+            "bytes": num_bytes,
+            "accuracy": accuracy,
+            "num_images": 2000,
+            "latency_ms": latency,
+        }
+        for name, num_bytes, accuracy, latency in (
+            ("teacher_float32", 4_000_000, 0.96, 1.0),
+            ("student_int8", 80_000, 0.925, 0.25),
+        )
+    },
 }
 
 
@@ -89,6 +101,21 @@ def test_the_columns_of_the_table_line_up():
     assert len(bars.pop()) == 8
 
 
+def test_the_files_stand_beside_the_teachers():
+    header, _, *rows = _cells(report.files_table(RESULTS["files"]).strip())
+    assert header[:4] == [
+        "LiteRT file",
+        "bytes",
+        "smaller",
+        "test, first 2,000",
+    ]
+    assert rows == [
+        ["teacher, float32", "4,000,000", "1.0x", "96.00%", "1.000", "1.0x"],
+        ["student, int8", "80,000", "50.0x", "92.50%", "0.250", "4.0x"],
+    ]
+    assert report.files_table({}) == ""
+
+
 @pytest.mark.parametrize(
     ("student", "teacher", "change"),
     [
@@ -110,6 +137,10 @@ def test_the_text_says_what_was_run_for_how_long_and_what_came_out():
     text = report.results_text(RESULTS)
     assert text.startswith("# digits, seed 3\n")
     assert report.results_table(RESULTS) in text
+    assert report.files_table(RESULTS["files"]) in text
+    assert "\n\n\n" not in text
+    without = report.results_text({**RESULTS, "files": {}})
+    assert "LiteRT" not in without and "\n\n\n" not in without
     assert "Student: `conv3x3-50000`\n" in text
     assert "Teacher: `conv3x3-1000000`\n" in text
     assert "Labels: 40 in 3 rounds. Time: teacher 12 s, search 100 s.\n" in text

@@ -1,0 +1,213 @@
+"""The long trainings of a run: finalists of a search, the student, controls.
+
+All are trained by one recipe from the same seeds, so that what differs is the
+network.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from archcomp_tf.architecture import Architecture
+from archcomp_tf.corpus import Record
+from archcomp_tf.dashboards import write_scalars
+from archcomp_tf.export import export_saved_model, save_keras
+from archcomp_tf.ledger import SearchResult
+from archcomp_tf.limits import LimitError
+from archcomp_tf.run import Run
+from archcomp_tf.students import StudentTrainer
+from archcomp_tf.training import Recipe
+from archcomp_tf.tuning import RecipeTuner
+
+_SEEDS_APART = 1000  # between two trainings of one network
+_MAX_RETRIES = 2  # of a student that lost more accuracy than it may
+
+
+def folder_of(network: Mapping[str, Any]) -> str:
+    """Where in the working directory a student or a control lies."""
+    return f"students/{network['fingerprint']}"
+
+
+class Finals:
+    """Trains what is worth a long training, and keeps it.
+
+    Args:
+      run: the compression; the stages before are done.
+    """
+
+    def __init__(self, run: Run):
+        self._run = run
+
+    def check_costs(self, result: SearchResult) -> None:
+        """Raises LimitError where no labelled network keeps to the limits."""
+        ranked = [record.architecture for record in result.ranked]
+        if any(map(self._run.keeps, ranked)):
+            return
+        nearest, broken = self._run.nearest(ranked)
+        raise LimitError(
+            f"None of {len(ranked)} labelled networks keeps to the limits. "
+            f"The nearest is {nearest.compact}: {'; '.join(broken)}."
+        )
+
+    def best(self, result: SearchResult) -> Record:
+        """The best of a search, after its best few are trained to the end.
+
+        The first of many labels after a brief training is, often enough, only
+        the luckiest; the mean of several long trainings is much less so.
+        """
+        settings = self._run.config.student
+        # Those that keep to the limits come first; the others only where none
+        # does.
+        ranked = result.ranked
+        kept = [r for r in ranked if self._run.keeps(r.architecture)]
+        finalists = {
+            f"finalist {index}": record
+            for index, record in enumerate(
+                (kept or ranked)[: settings.num_finalists], 1
+            )
+        }
+        trained = self._trainer(
+            {name: r.architecture.compact for name, r in finalists.items()},
+            Recipe(**settings.recipe),
+        )
+        return max(
+            (
+                dataclasses.replace(
+                    record, accuracy=trained[name].mean_accuracy
+                )
+                for name, record in finalists.items()
+            ),
+            key=result.score,
+        )
+
+    def tuned_recipe(self, best: Architecture) -> tuple[Recipe, list]:
+        """The student's recipe, and the trials that it was chosen from."""
+        settings = self._run.config.student
+        tuner = RecipeTuner(
+            best,
+            self._run.features,
+            Recipe(**settings.recipe),
+            self._run.teacher_logits,
+            num_trials=settings.num_tuning_trials,
+            seed=self._run.seed,
+            directory=self._run.path(f"students/{best.fingerprint}"),
+        )
+        recipe = tuner.best()
+        write_scalars(
+            self._run.path("tensorboard/tuning"),
+            {"tuning/validation_accuracy": [a for _, a in tuner.trials]},
+        )
+        return recipe, tuner.trials
+
+    def student(self, best: Architecture, recipe: Recipe) -> dict[str, Any]:
+        """Trains the student: the best, or what loses less than the limits say.
+
+        Args:
+          best: of the search.
+          recipe: how it is trained.
+
+        Returns:
+          The record of the student, see `trained`.
+
+        Raises:
+          LimitError: what was tried loses too much; it is kept.
+        """
+        candidates = [best, *self._larger_than(best)]
+        tried = []
+        for candidate in candidates[: 1 + _MAX_RETRIES]:
+            trained = self.trained({"student": candidate}, recipe)
+            tried.append(trained["student"])
+            if not self._broken_limits(tried[-1]):
+                return tried[-1]
+        nearest = max(tried, key=lambda t: t["validation_accuracy"])
+        raise LimitError(
+            f"The nearest that was found, {nearest['architecture']}, "
+            "breaks a limit: "
+            f"{'; '.join(self._broken_limits(nearest))}. It is kept in "
+            f"{self._run.path(folder_of(nearest))}. More labels, longer "
+            "trainings or a looser limit may help; labels are used "
+            "again with --config.corpus="
+            f"{self._run.path('corpus/records.jsonl')}."
+        )
+
+    def trained(
+        self, networks: Mapping[str, Architecture], recipe: Recipe
+    ) -> dict[str, dict[str, Any]]:
+        """Trains networks, exports the best of each, and says what they are.
+
+        Of several trainings the best on validation data is the network that
+        is given; the others tell how much of its accuracy was luck.
+        """
+        run = self._run
+        records = {}
+        for name, trained in self._trainer(networks, recipe).items():
+            record = records[name] = run.described(networks[name])
+            accuracies = [r.validation_accuracy for r in trained.results]
+            record |= {
+                "validation_accuracy": max(accuracies),
+                "validation_accuracies": accuracies,
+                "best": trained.best,
+                "trainings": [
+                    os.fspath(path.relative_to(run.workdir.path))
+                    for path in trained.paths
+                ],
+            }
+            model = run.preprocessing.in_front_of(
+                keras.models.load_model(trained.paths[trained.best])
+            )
+            folder = folder_of(record)
+            with run.workdir.replacing(f"{folder}/model.keras") as path:
+                save_keras(model, path)
+            with run.workdir.replacing(f"{folder}/saved_model") as path:
+                export_saved_model(model, path, run.preprocessing.takes)
+            for index, result in enumerate(trained.results):
+                write_scalars(
+                    run.path(f"tensorboard/{name}_{index}"),
+                    {"epoch_loss": result.losses},
+                )
+        return records
+
+    def _larger_than(self, best: Architecture) -> list[Architecture]:
+        """Labelled networks that keep to the limits and may lose less.
+
+        Along the front of accuracy and size, from the next larger on.
+        """
+        size = self._run.count_params(best)
+        front = [
+            Architecture.parse(point["architecture"])
+            for point in self._run.stage("search")["pareto"]
+            if point["num_params"] > size
+        ]
+        return [a for a in front if self._run.keeps(a)]
+
+    def _broken_limits(self, student: Mapping[str, Any]) -> list[str]:
+        """The limits that a trained student breaks, each as a sentence."""
+        if self._run.limits is None:
+            return []
+        teacher = self._run.stage("teacher")
+        lost = teacher["validation_accuracy"] - student["validation_accuracy"]
+        return self._run.limits.broken(
+            Architecture.parse(student["architecture"]),
+            self._run.features.input_shape,
+            self._run.features.num_classes,
+            accuracy_drop=lost,
+        )
+
+    @property
+    def _trainer(self) -> StudentTrainer:
+        run = self._run
+        return StudentTrainer(
+            run.features,
+            run.teacher_logits,
+            seeds=[
+                run.seed + _SEEDS_APART * index
+                for index in range(run.config.student.num_seeds)
+            ],
+            directory=run.path("students"),
+            num_workers=max(1, run.config.num_workers),
+        )

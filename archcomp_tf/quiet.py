@@ -1,0 +1,48 @@
+"""Leaves out what native code says of itself, most of all while it is loaded.
+
+TensorFlow writes some lines to stderr before it has read its own settings of
+what to write.  Processes that train side by side run this file first, in place
+of the program that started them, see `backend.side_by_side`.
+
+Only the standard library is needed here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Iterator
+
+_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def silent_stderr() -> Iterator[None]:
+    """Drops what native code writes to stderr.
+
+    What went wrong is to be in an exception too.  What other threads write
+    meanwhile is lost as well.
+    """
+    with _lock, open(os.devnull, "wb") as devnull:
+        sys.stderr.flush()
+        stderr = os.dup(2)
+        os.dup2(devnull.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+def load_keras() -> None:
+    """Loads Keras, with its backend, in silence."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with silent_stderr():
+        import keras  # noqa: F401
+
+
+if __name__ == "__mp_main__":  # of a process that was started
+    load_keras()

@@ -1,0 +1,112 @@
+"""Tests of which networks get the long trainings, and which of them wins."""
+
+import types
+
+import pytest
+import tiny
+
+from archcomp_tf import finals
+from archcomp_tf.architecture import Architecture
+from archcomp_tf.builder import build
+from archcomp_tf.corpus import Record
+from archcomp_tf.finals import Finals
+from archcomp_tf.ledger import SearchResult
+from archcomp_tf.limits import LimitError
+from archcomp_tf.objective import Budget
+from archcomp_tf.pipeline import STAGES
+from archcomp_tf.run import Run
+from archcomp_tf.training import Recipe
+
+TEACHER = Architecture.parse("conv3x3-8 conv3x3-8")
+NETWORKS = [Architecture.parse(f"conv3x3-{n} conv3x3-8") for n in (2, 4, 6, 7)]
+
+
+def _run(folder, **changes) -> Run:
+    """A run that has come as far as the search."""
+    config = tiny.config("")
+    config.labels.distil = False
+    config.update_from_flattened_dict(changes)
+    run = Run(config, folder, STAGES, dataset=tiny.dataset())
+    (folder / "teacher").mkdir()
+    model = build(TEACHER, tiny.SHAPE, tiny.NUM_CLASSES)
+    model.save(folder / "teacher/model.keras")
+    record = run.described(TEACHER) | {"validation_accuracy": 0.9}
+    run.workdir.finish_stage("teacher", record)
+    return run
+
+
+def _result(run, accuracies) -> SearchResult:
+    """A search that labelled `NETWORKS`."""
+    records = [
+        Record(network, accuracy, run.count_params(network))
+        for network, accuracy in zip(NETWORKS, accuracies, strict=True)
+    ]
+    return SearchResult(tuple(records), Budget(10_000), run.keeps)
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Networks that were trained for long; each comes to a mean of its own."""
+    given = {}
+    means = dict(zip(NETWORKS, (0.8, 0.7, 0.9, 0.6), strict=True))
+
+    class Trainer:
+        def __init__(self, *args, **kwargs):
+            pass
+
+        def __call__(self, networks, recipe):
+            given.update(networks)
+            return {
+                name: types.SimpleNamespace(mean_accuracy=means[network])
+                for name, network in networks.items()
+            }
+
+    monkeypatch.setattr(finals, "StudentTrainer", Trainer)
+    return given
+
+
+def test_of_the_finalists_the_best_after_long_trainings_wins(tmp_path, trained):
+    run = _run(tmp_path, **{"student.num_finalists": 3})
+    best = Finals(run).best(_result(run, (0.5, 0.6, 0.4, 0.3)))
+    assert best.architecture == NETWORKS[2] and best.accuracy == 0.9
+    # The three best labels, the last of them the best in the end.
+    assert list(trained.values()) == [NETWORKS[i] for i in (1, 0, 2)]
+
+
+def test_what_breaks_a_limit_is_no_finalist_where_another_keeps_it(
+    tmp_path, trained
+):
+    run = _run(tmp_path)
+    run.config.limits.max_params = run.count_params(NETWORKS[1])
+    Finals(run).best(_result(run, (0.5, 0.6, 0.7, 0.8)))
+    assert set(trained.values()) == {NETWORKS[0], NETWORKS[1]}
+
+
+def test_where_nothing_keeps_the_limits_nothing_is_trained_for_long(
+    tmp_path, trained
+):
+    run = _run(tmp_path, **{"limits.max_params": 10})
+    with pytest.raises(LimitError, match=r"None of 4 .* nearest is conv3x3-2 "):
+        Finals(run).check_costs(_result(run, (0.5, 0.6, 0.7, 0.8)))
+    assert not trained
+
+
+def test_a_student_that_loses_too_much_is_followed_by_the_next_larger(tmp_path):
+    run = _run(tmp_path, **{"limits.max_accuracy_drop": 0.1})
+    points = [
+        {"architecture": str(n), "num_params": run.count_params(n)}
+        for n in NETWORKS
+    ]
+    run.workdir.finish_stage("search", {"pareto": points})
+    # Nothing trained for one epoch comes near what the teacher is said to be.
+    teacher = run.stage("teacher") | {"validation_accuracy": 1.5}
+    run.workdir.finish_stage("teacher", teacher)
+    with pytest.raises(
+        LimitError, match=r"max_accuracy_drop is 0\.1 .* kept in"
+    ):
+        Finals(run).student(NETWORKS[0], Recipe(epochs=1))
+    kept = [
+        tmp_path / finals.folder_of(run.described(network)) / "model.keras"
+        for network in NETWORKS
+    ]
+    assert [path.exists() for path in kept] == [True, True, True, False]
