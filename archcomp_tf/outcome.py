@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from archcomp_tf.corpus import OK, Record
+from archcomp_tf.corpus import OK
 from archcomp_tf.dashboards import (
     label_sessions,
     trial_sessions,
@@ -21,7 +21,6 @@ from archcomp_tf.dashboards import (
 from archcomp_tf.datasets import Split
 from archcomp_tf.html_report import html_report
 from archcomp_tf.latent import LatentMap
-from archcomp_tf.ledger import SearchResult
 from archcomp_tf.litert import ConversionError, export_litert
 from archcomp_tf.measurement import measure
 from archcomp_tf.report import assemble_results, results_text
@@ -114,13 +113,12 @@ def _write_pages(
     results: Mapping[str, Any],
 ) -> None:
     """report.html, and what TensorBoard shows besides scalars."""
-    lines = (run.workdir.path / "search/records.jsonl").read_text()
-    records = [Record.from_json(line) for line in lines.splitlines()]
-    labelled = [record for record in records if record.status == OK]
+    found = run.found()
+    labelled = [record for record in found.history if record.status == OK]
     latent = LatentMap.load(run.path("search/latent.npz"))
     page = html_report(
         results,
-        records,
+        found.history,
         input_shape=run.features.input_shape,
         num_classes=run.features.num_classes,
         predictions=stages["search"]["predictions"],
@@ -129,8 +127,8 @@ def _write_pages(
     with run.workdir.replacing("report/report.html") as path:
         path.write_text(page, encoding="utf-8")
     write_embedding(run.path("tensorboard/embedding"), labelled, latent)
-    ranked = SearchResult(tuple(records), run.objective).ranked
     write_hparams(
         run.path("hparams"),
-        label_sessions(ranked) + trial_sessions(stages["students"]["trials"]),
+        label_sessions(found.ranked)
+        + trial_sessions(stages["students"]["trials"]),
     )

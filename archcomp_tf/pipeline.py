@@ -28,7 +28,7 @@ from archcomp_tf.autoencoder import ArchitectureAutoencoder
 from archcomp_tf.checkpoint import Checkpoint
 from archcomp_tf.compression import search
 from archcomp_tf.config import default_config
-from archcomp_tf.corpus import OK
+from archcomp_tf.corpus import OK, Record
 from archcomp_tf.dashboards import write_scalars
 from archcomp_tf.evaluation import exact_reconstruction, params_error
 from archcomp_tf.export import export_embedding, save_keras
@@ -79,14 +79,19 @@ class CompressionResult:
       student: the small trained network; it takes what the teacher takes, and
         gives logits.
       architecture: of the student.
+      pareto: labelled networks that no other beats in accuracy and parameters,
+        the smallest first; accuracies are those of a label's brief training.
       results: the contents of report/results.json.
       folder: where the student's files lie: model.keras, saved_model, litert.
+      report: path of report.html.
     """
 
     student: keras.Model
     architecture: Architecture
+    pareto: tuple[Record, ...]
     results: dict[str, Any]
     folder: pathlib.Path
+    report: pathlib.Path
 
 
 def compress(
@@ -202,8 +207,10 @@ class Pipeline:
         return CompressionResult(
             keras.models.load_model(folder / "model.keras"),
             Architecture.parse(student["architecture"]),
+            self._run.found().pareto,
             results,
             folder,
+            pathlib.Path(self._run.path("report/report.html")),
         )
 
     def teacher(self) -> None:

@@ -24,6 +24,7 @@ from archcomp_tf.datasets import Dataset, Split
 from archcomp_tf.fitting import MIN_LABELS, check_num_labels
 from archcomp_tf.labeling import Labeler
 from archcomp_tf.layer import Shape
+from archcomp_tf.ledger import SearchResult
 from archcomp_tf.limits import Limits
 from archcomp_tf.objective import Objective
 from archcomp_tf.preprocessing import Preprocessing
@@ -263,6 +264,12 @@ class Run:
             num_workers=self.config.num_workers,
             address=self._chief_address,
         )
+
+    def found(self) -> SearchResult:
+        """What the finished search found."""
+        lines = (self.workdir.path / "search/records.jsonl").read_text()
+        records = map(Record.from_json, lines.splitlines())
+        return SearchResult(tuple(records), self.objective, self.keeps)
 
     def count_params(self, architecture: Architecture) -> int:
         """Exact parameters of a network for these images and classes."""

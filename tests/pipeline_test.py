@@ -242,6 +242,12 @@ def test_the_five_lines_compress_a_model_made_by_hand(tmp_path):
     assert result.student.count_params() < teacher.count_params()
     outputs = result.student(dataset.test.images[:3])
     assert outputs.shape == (3, tiny.NUM_CLASSES)
+    sizes = [record.num_params for record in result.pareto]
+    accuracies = [record.accuracy for record in result.pareto]
+    assert sizes == sorted(set(sizes))
+    assert accuracies == sorted(set(accuracies))
+    assert (result.folder / "litert/int8.tflite").exists()
+    assert result.report.read_text().startswith("<!")
 
 
 def test_a_run_begins_with_what_another_has_learnt(finished, tmp_path):
