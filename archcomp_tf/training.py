@@ -36,6 +36,10 @@ from archcomp_tf.progress import Progress
 
 _PREDICT_BATCH = 512
 _MOMENTUM = 0.9
+# A longer gradient is cut to this length (Pascanu et al., arXiv 1211.5063).  Of
+# trainings that go well few are longer; without batch norm, in a dense layer of
+# a network that one might be given, they are 20 before all of it is dead.
+_MAX_GRADIENT = 3.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -391,6 +395,8 @@ def _epoch_function(model: keras.Model, recipe: Recipe) -> Callable:
             (loss, others), gradient = gradient_of(
                 weights, others, images, *targets
             )
+            length = ops.sqrt(ops.sum(gradient**2))
+            gradient *= _MAX_GRADIENT / ops.maximum(length, _MAX_GRADIENT)
             change = rates[index] * gradient
             velocity = _MOMENTUM * velocity - change
             weights *= 1 - rates[index] * recipe.weight_decay

@@ -139,7 +139,10 @@ def _keras_fit(model, inputs, trainee, rates):
     """Full batches by Keras' own trainer, by these learning rates."""
     trainee.compile(
         keras.optimizers.SGD(
-            momentum=0.9, nesterov=True, weight_decay=RECIPE.weight_decay
+            momentum=0.9,
+            nesterov=True,
+            weight_decay=RECIPE.weight_decay,
+            global_clipnorm=training._MAX_GRADIENT,
         ),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
@@ -166,8 +169,12 @@ class _Take(keras.layers.Layer):
         return inputs[self._key]
 
 
+@pytest.mark.parametrize("max_gradient", [0.01, 1e9])
 @pytest.mark.parametrize("distilled", [False, True])
-def test_steps_are_those_of_keras_own_optimizer_losses_and_distiller(distilled):
+def test_steps_are_those_of_keras_own_optimizer_losses_and_distiller(
+    distilled, max_gradient, monkeypatch
+):
+    monkeypatch.setattr(training, "_MAX_GRADIENT", max_gradient)
     recipe = dataclasses.replace(
         RECIPE, batch_size=64, epochs=5, temperature=3.0, label_weight=0.3
     )
