@@ -10,6 +10,7 @@ import importlib.util
 import multiprocessing.context
 import os
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -49,6 +50,18 @@ def side_by_side(
         mock.patch.dict(sys.modules, __main__=main),
     ):
         yield multiprocessing.get_context("spawn")
+
+
+def end_with_parent() -> None:
+    """Ends this process as soon as the one that started it has ended.
+
+    Nobody else would: a program that is killed cannot end what it started.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(
+            target=lambda: (parent.join(), os._exit(1)), daemon=True
+        ).start()
 
 
 def value_and_grad(function: Callable[..., tuple[Any, Any]]) -> Callable:

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from archcomp_tf.architecture import Architecture
-from archcomp_tf.backend import side_by_side
+from archcomp_tf.backend import end_with_parent, side_by_side
 from archcomp_tf.builder import build
 from archcomp_tf.checkpoint import Checkpoint
 from archcomp_tf.datasets import Dataset
@@ -235,6 +235,7 @@ _shared: tuple[Dataset, np.ndarray | None] | None = None
 
 def _share(dataset: Dataset, teacher_logits: np.ndarray | None) -> None:
     global _shared
+    end_with_parent()
     _shared = dataset, teacher_logits
 
 

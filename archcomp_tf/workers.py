@@ -14,7 +14,6 @@ import contextlib
 import logging
 import multiprocessing
 import os
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -141,12 +140,7 @@ def work() -> None:
 
 def _work(task: Task) -> None:
     """The life of a worker process: trains what the oracle hands out."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        # Nobody else would end the workers of a chief that was killed.
-        threading.Thread(
-            target=lambda: (parent.join(), os._exit(1)), daemon=True
-        ).start()
+    backend.end_with_parent()
     oracle = ArchitectureOracle(lambda *_: None, waits=True)
     tuner = LabelingTuner(oracle, task)
     while True:

@@ -6,6 +6,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 
 import keras
 import numpy as np
@@ -159,3 +160,33 @@ def test_processes_side_by_side_do_not_run_the_script_again(tmp_path):
     assert output.stdout.splitlines() == ["begins", "1 7", "None True"]
     # The script itself loads Keras, with whatever that says of itself.
     assert output.stderr.count("WARNING: All log messages") <= 2
+
+
+_KILLED = """
+import os, signal
+from archcomp_tf import backend
+
+with backend.side_by_side() as context:
+    with context.Pool(1, backend.end_with_parent) as pool:
+        print(*pool.map(int, [os.getpid()]), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_process_ends_with_the_one_that_started_it(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(_KILLED)
+    killed = subprocess.Popen(
+        [sys.executable, script],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert killed.stdout.readline() == f"{killed.pid}\n"
+    killed.wait()
+    deadline = time.monotonic() + 60
+    with pytest.raises(ProcessLookupError):  # nobody of its session is left
+        while time.monotonic() < deadline:
+            os.killpg(killed.pid, 0)
+            time.sleep(0.1)

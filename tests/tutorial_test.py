@@ -1,0 +1,105 @@
+"""Tests of docs/tutorial.md: its programs run and give what they say."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from archcomp_tf import datasets
+
+_ROOT = pathlib.Path(__file__).parent.parent
+_TEXT = (_ROOT / "docs/tutorial.md").read_text()
+_PROGRAMS = {
+    name: source
+    for source, name in re.findall(
+        r"```python\n(# (\w+\.py)\n.*?)```", _TEXT, flags=re.DOTALL
+    )
+}
+# What makes them short enough for a test.
+_SHORTER = {
+    "model.py": {"epochs=8": "epochs=2"},
+    "compress.py": {
+        "archcomp_tf.default_config()": "tiny.config('')",
+        "import keras\n": "import keras\nimport tiny\n",
+        "recipe.epochs = 12": "recipe.epochs = 1",
+        "num_finalists = 2": "num_finalists = 1",
+        "num_labels=24": "num_labels=10",
+        "max_params=50_000": "max_params=5_000",
+    },
+    "use.py": {
+        "import sys\n": "import sys\nsys.modules['archcomp_tf'] = None\n",
+    },
+}
+
+
+def _run(folder: pathlib.Path, name: str, *arguments: str) -> str:
+    source = _PROGRAMS[name]
+    for old, new in _SHORTER[name].items():
+        assert source.count(old) == 1, f"{name} has no single {old!r}"
+        source = source.replace(old, new)
+    (folder / name).write_text(source)
+    process = subprocess.run(
+        [sys.executable, name, *arguments],
+        cwd=folder,
+        env=os.environ
+        | {"PYTHONPATH": os.pathsep.join([*sys.path, str(_ROOT / "tests")])},
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr[-3000:]
+    return process.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> pathlib.Path:
+    """Where the programs were run, on the digits in place of data.py's."""
+    folder = tmp_path_factory.mktemp("tutorial")
+    digits = datasets.load("digits")
+    images = {"train": digits.train, "test": digits.test}
+    arrays = {
+        f"{axis}_{name}": values
+        for name, split in images.items()
+        for axis, values in (
+            ("x", np.round(255 * split.images).astype(np.uint8)),
+            ("y", split.labels),
+        )
+    }
+    np.savez(folder / "data.npz", **arrays)
+    _run(folder, "model.py")
+    (folder / "output.txt").write_text(_run(folder, "compress.py"))
+    return folder
+
+
+def test_the_programs_are_the_four_that_the_page_names():
+    assert list(_PROGRAMS) == ["data.py", "model.py", "compress.py", "use.py"]
+
+
+def test_what_is_compressed_is_smaller_and_within_the_limit(folder):
+    path = folder / "runs/tutorial/report/results.json"
+    results = json.loads(path.read_text())
+    assert results["student"]["num_params"] <= 5_000
+    assert results["student"]["compression_ratio"] > 2
+    assert (folder / "small.keras").exists()
+
+
+def test_without_the_package_the_files_are_as_accurate_as_stated(folder):
+    results = json.loads(
+        (folder / "runs/tutorial/report/results.json").read_text()
+    )
+    files = (folder / "output.txt").read_text().split()[-1]
+    said = dict(
+        line.split(": ") for line in _run(folder, "use.py", files).splitlines()
+    )
+    assert float(said.pop("saved_model")) == pytest.approx(
+        results["student"]["test_accuracy"], abs=1e-4
+    )
+    assert set(said) == {"float32", "float16", "int8"}
+    for kind, accuracy in said.items():
+        assert float(accuracy) == pytest.approx(
+            results["files"][f"student_{kind}"]["accuracy"], abs=1e-4
+        )
