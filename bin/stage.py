@@ -33,6 +33,9 @@ def run(method: str) -> None:
 
 
 def _parse(argv: list[str]) -> list[str]:
+    # The file that it names loads Keras.
+    if any(argument.startswith("--config") for argument in argv):
+        quiet.load_keras()
     try:
         arguments = app.parse_flags_with_usage(argv)
     except (AttributeError, KeyError) as error:  # a field no config has
@@ -50,7 +53,6 @@ def _main(argv: list[str], method: str) -> int:
         raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
     _log_to_stderr()
     # Loaded late: TensorFlow takes seconds that --help need not wait for.
-    quiet.load_keras()
     import keras
     import keras_tuner
     import tensorflow as tf
