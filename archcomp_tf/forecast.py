@@ -103,7 +103,9 @@ def forecast(run: Run) -> list[Step]:
         ),
         Step(
             "corpus",
-            f"{num_initial} samples trained for {each} images",
+            f"{num_initial} samples trained for {each} images"
+            if num_initial
+            else f"no samples, with the labels of {config.corpus}",
             num_initial * clock.training(label_recipe, float(np.mean(flops))),
         ),
         Step(
@@ -114,7 +116,7 @@ def forecast(run: Run) -> list[Step]:
         ),
         Step(
             "search",
-            f"{num_proposed} proposals trained as briefly, the best "
+            f"{num_proposed} proposals trained for {each} images, the best "
             f"{student.num_finalists} {student.num_seeds} times for {long}",
             num_proposed * (label + _THINKING_SECONDS) + finalists * final,
         ),

@@ -83,7 +83,9 @@ def test_a_teacher_that_does_not_fit_is_named_before_anything_is_foretold(
 
 
 def test_labels_of_another_run_stand_in_for_the_samples(tmp_path):
-    assert _seconds(_run(tmp_path, corpus="known.jsonl"))["corpus"] == 0
+    run = _run(tmp_path, corpus="known.jsonl")
+    assert _seconds(run)["corpus"] == 0
+    assert forecast.forecast(run)[1].what.endswith("labels of known.jsonl")
 
 
 def test_the_header_says_what_is_wanted_and_where_it_goes_on(tmp_path):
