@@ -43,8 +43,7 @@ def objective_config(name: str, **fields: Any) -> ml_collections.ConfigDict:
 def default_config() -> ml_collections.ConfigDict:
     """Every field there is, with its default.
 
-    With 50,000 small images two cores come to an end in about two hours; half
-    of that goes into the final trainings.
+    What a run by them will take is said before it starts, see `forecast.py`.
     """
     config = ml_collections.ConfigDict()
     config.seed = 0

@@ -35,7 +35,8 @@ _PASSES = 3
 _EFFICIENCY = 0.6
 _START_SECONDS = 2.0
 _STEP_SECONDS = 1e-3
-# Seen on two cores, around small and large teachers alike.
+# On two cores; the embedding takes 15 s around the demonstration's teacher and
+# up to 80 s around large ones, see results/.
 _EMBEDDING_SECONDS = 30.0
 _THINKING_SECONDS = 1.0
 _REPORT_SECONDS = 30.0
