@@ -25,6 +25,7 @@ setuptools.setup(
     python_requires=">=3.10,<3.14",
     install_requires=[
         "absl-py>=2.1",
+        "etils>=1.10",
         "grpcio>=1.60",
         "keras>=3.12",
         "keras-tuner>=1.4.8",

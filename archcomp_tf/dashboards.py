@@ -12,12 +12,15 @@ import itertools
 import os
 import pathlib
 import shutil
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-import tensorflow as tf
+from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.plugins import projector
-from tensorboard.plugins.hparams import api as hparams_api
+from tensorboard.plugins.hparams import summary_v2 as hparams_api
+from tensorboard.plugins.scalar import summary_v2 as scalar_api
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from archcomp_tf.corpus import Record
 from archcomp_tf.latent import LatentMap
@@ -50,12 +53,14 @@ def write_scalars(
       directory: of the event file.
       scalars: name -> values of steps 0, 1, 2, ...
     """
-    writer = tf.summary.create_file_writer(os.fspath(directory))
-    with writer.as_default():
-        for name, values in scalars.items():
-            for step, value in enumerate(values):
-                tf.summary.scalar(name, value, step=step)
-    writer.close()
+    _write_events(
+        directory,
+        (
+            (step, scalar_api.scalar_pb(name, value))
+            for name, values in scalars.items()
+            for step, value in enumerate(values)
+        ),
+    )
 
 
 def label_sessions(labelled: Sequence[Record]) -> list[Session]:
@@ -124,28 +129,41 @@ def write_hparams(
     names = dict.fromkeys(
         itertools.chain.from_iterable(session.hparams for session in sessions)
     )
-    writer = tf.summary.create_file_writer(os.fspath(directory))
-    with writer.as_default():
-        hparams_api.hparams_config(
-            hparams=[
-                hparams_api.HParam(name, _domain(name, sessions))
-                for name in names
-            ],
-            metrics=[
-                hparams_api.Metric(f"hparams/{name}", display_name=name)
-                for name in _METRICS
-            ],
+    table = hparams_api.hparams_config_pb(
+        hparams=[
+            hparams_api.HParam(name, _domain(name, sessions)) for name in names
+        ],
+        metrics=[
+            hparams_api.Metric(f"hparams/{name}", display_name=name)
+            for name in _METRICS
+        ],
+    )
+    _write_events(directory, [(0, table)])
+    for session in sessions:
+        row = hparams_api.hparams_pb(
+            dict(session.hparams), trial_id=session.name
+        )
+        values = [
+            scalar_api.scalar_pb(f"hparams/{name}", value)
+            for name, value in session.metrics.items()
+        ]
+        _write_events(
+            directory / session.name, [(0, pb) for pb in (row, *values)]
+        )
+
+
+def _write_events(
+    directory: str | os.PathLike,
+    summaries: Iterable[tuple[int, summary_pb2.Summary]],
+) -> None:
+    """Writes one event file of (step, summary)."""
+    # TensorBoard's own writer: TensorFlow's needs TensorFlow.
+    writer = EventFileWriter(os.fspath(directory))
+    for step, summary in summaries:
+        writer.add_event(
+            event_pb2.Event(wall_time=time.time(), step=step, summary=summary)
         )
     writer.close()
-    for session in sessions:
-        writer = tf.summary.create_file_writer(
-            os.fspath(directory / session.name)
-        )
-        with writer.as_default():
-            hparams_api.hparams(dict(session.hparams), trial_id=session.name)
-            for name, value in session.metrics.items():
-                tf.summary.scalar(f"hparams/{name}", value, step=0)
-        writer.close()
 
 
 def _domain(

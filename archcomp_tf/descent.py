@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import scipy.special
-import tensorflow as tf
+from etils import epy
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
@@ -28,6 +28,9 @@ from archcomp_tf.cost import CountParams
 from archcomp_tf.ledger import Keeps, keeps_all
 from archcomp_tf.objective import Objective
 from archcomp_tf.search_space import SearchSpace
+
+with epy.lazy_imports():
+    import tensorflow as tf
 
 # Of a descent.  Farther from its start the heads promise more and the networks
 # are worth less: variant "far" in results/embedding.
@@ -60,6 +63,13 @@ class Descent:
     ):
         self._autoencoder = autoencoder
         self._objective_type = objective_type
+        # Not by decorators, which would load TensorFlow with this file.
+        self.descend = tf.function(self._descend, reduce_retracing=True)
+        # Small heads on few points: without XLA most of a step is spent
+        # between its operations.
+        self._step = tf.function(
+            self._eager_step, jit_compile=True, reduce_retracing=True
+        )
 
     def __call__(
         self,
@@ -93,8 +103,7 @@ class Descent:
         )
         return z.numpy(), {name: t.numpy() for name, t in trace.items()}
 
-    @tf.function(reduce_retracing=True)
-    def descend(self, z, numbers, num_steps, learning_rate):
+    def _descend(self, z, numbers, num_steps, learning_rate):
         """The same on tensors, for graphs of one's own.
 
         Args:
@@ -126,10 +135,7 @@ class Descent:
         }
         return z, trace
 
-    # Small heads on few points: without XLA most of a step is spent between
-    # its operations.
-    @tf.function(jit_compile=True, reduce_retracing=True)
-    def _step(self, z, mean, square, numbers, step, learning_rate):
+    def _eager_step(self, z, mean, square, numbers, step, learning_rate):
         """One step of Adam (Kingma and Ba, arXiv 1412.6980), uphill."""
         with tf.GradientTape() as tape:
             tape.watch(z)

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 import scipy.stats
-import tensorflow as tf
+from etils import epy
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
@@ -20,6 +20,9 @@ from archcomp_tf.descent import Descent
 from archcomp_tf.heads import INTERVAL_80
 from archcomp_tf.ledger import Evaluate, SearchResult
 from archcomp_tf.objective import Objective
+
+with epy.lazy_imports():
+    import tensorflow as tf
 
 
 def exact_reconstruction(

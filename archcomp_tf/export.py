@@ -11,12 +11,15 @@ import warnings
 import zipfile
 
 import keras
-import tensorflow as tf
+from etils import epy
 
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
 from archcomp_tf.descent import Descent
 from archcomp_tf.encoding import Encoding
 from archcomp_tf.objective import LogParams, Objective
+
+with epy.lazy_imports():
+    import tensorflow as tf
 
 
 def save_keras(model: keras.Model, path: str | os.PathLike) -> None:

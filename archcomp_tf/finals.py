@@ -16,7 +16,7 @@ import keras
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.corpus import Record
 from archcomp_tf.dashboards import write_scalars
-from archcomp_tf.export import export_saved_model, save_keras
+from archcomp_tf.export import save_keras
 from archcomp_tf.ledger import SearchResult
 from archcomp_tf.limits import LimitError
 from archcomp_tf.run import Run
@@ -71,6 +71,9 @@ class Finals:
                 (kept or ranked)[: settings.num_finalists], 1
             )
         }
+        if len(finalists) == 1:
+            (only,) = finalists.values()
+            return only
         trained = self._trainer(
             {name: r.architecture.compact for name, r in finalists.items()},
             Recipe(**settings.recipe),
@@ -97,6 +100,9 @@ class Finals:
             seed=self._run.seed,
             directory=self._run.path(f"students/{best.fingerprint}"),
         )
+        # One trial would be compared with nothing.
+        if settings.num_tuning_trials < 2:
+            return Recipe(**settings.recipe), []
         recipe = tuner.best()
         write_scalars(
             self._run.path("tensorboard/tuning"),
@@ -138,7 +144,7 @@ class Finals:
     def trained(
         self, networks: Mapping[str, Architecture], recipe: Recipe
     ) -> dict[str, dict[str, Any]]:
-        """Trains networks, exports the best of each, and says what they are.
+        """Trains networks, keeps the best of each, and says what they are.
 
         Of several trainings the best on validation data is the network that
         is given; the others tell how much of its accuracy was luck.
@@ -163,8 +169,6 @@ class Finals:
             folder = folder_of(record)
             with run.workdir.replacing(f"{folder}/model.keras") as path:
                 save_keras(model, path)
-            with run.workdir.replacing(f"{folder}/saved_model") as path:
-                export_saved_model(model, path, run.preprocessing.takes)
             for index, result in enumerate(trained.results):
                 write_scalars(
                     run.path(f"tensorboard/{name}_{index}"),

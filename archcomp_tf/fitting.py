@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
-import tensorflow as tf
+from etils import epy
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
@@ -22,6 +22,9 @@ from archcomp_tf.cost import CountParams
 from archcomp_tf.heads import INTERVAL_80, CostHead, EnsembleHead
 from archcomp_tf.progress import Progress
 from archcomp_tf.search_space import SearchSpace
+
+with epy.lazy_imports():
+    import tensorflow as tf
 
 MODES = ("pretrained", "joint")
 # Below this the members of an ensemble have nothing to learn from.

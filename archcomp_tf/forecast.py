@@ -83,7 +83,9 @@ def forecast(run: Run) -> list[Step]:
     final = clock.training(recipe, costly)
     num_initial = 0 if config.corpus else labels.num_initial
     num_proposed = labels.num_labels - num_initial
-    finalists = student.num_finalists * student.num_seeds
+    # A single finalist is not trained before it is the student.
+    chosen = student.num_finalists > 1
+    finalists = student.num_finalists * student.num_seeds * chosen
     tuned = student.num_tuning_trials > 1
     others = [
         clock.training(recipe, num_flops(TEACHERS[n], shape, num_classes))
@@ -117,8 +119,13 @@ def forecast(run: Run) -> list[Step]:
         ),
         Step(
             "search",
-            f"{num_proposed} proposals trained for {each} images, the best "
-            f"{student.num_finalists} {student.num_seeds} times for {long}",
+            f"{num_proposed} proposals trained for {each} images"
+            + (
+                f", the best {student.num_finalists} {student.num_seeds} "
+                f"times for {long}"
+                if chosen
+                else ""
+            ),
             num_proposed * (label + _THINKING_SECONDS) + finalists * final,
         ),
         Step(
@@ -126,8 +133,11 @@ def forecast(run: Run) -> list[Step]:
             f"{student.num_tuning_trials} recipes tried on the best, "
             f"{student.num_seeds} trainings by the best recipe"
             if tuned
-            else "the best of these trainings, exported",
-            (student.num_tuning_trials + student.num_seeds * tuned) * final,
+            else "the best of these trainings"
+            if chosen
+            else f"the best trained {student.num_seeds} times for {long}",
+            student.num_tuning_trials * tuned * final
+            + student.num_seeds * (tuned or not chosen) * final,
         ),
         Step(
             "controls",
@@ -136,7 +146,7 @@ def forecast(run: Run) -> list[Step]:
             + f", the best of {labels.num_labels} random networks: trained "
             "alike",
             num_proposed * label
-            + (finalists + student.num_seeds) * final
+            + (finalists + student.num_seeds * (2 - chosen)) * final
             + student.num_seeds * sum(others),
         ),
         Step(

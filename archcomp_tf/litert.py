@@ -25,10 +25,13 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
-import tensorflow as tf
+from etils import epy
 
 from archcomp_tf.export import bare_copy
 from archcomp_tf.quiet import silent_stderr
+
+with epy.lazy_imports():
+    import tensorflow as tf
 
 PRECISIONS = ("float32", "float16", "int8")
 

@@ -14,11 +14,14 @@ from collections.abc import Mapping
 
 import keras
 import numpy as np
-import tensorflow as tf
+from etils import epy
 
 from archcomp_tf.datasets import Split
 from archcomp_tf.litert import convert
 from archcomp_tf.quiet import silent_stderr
+
+with epy.lazy_imports():
+    import tensorflow as tf
 
 # Files take turns, so that a busy moment of the machine slows all of them; a
 # turn begins with runs that are not timed, which bring the weights back into

@@ -19,6 +19,8 @@ from archcomp_tf.dashboards import (
     write_hparams,
 )
 from archcomp_tf.datasets import Split
+from archcomp_tf.export import export_saved_model
+from archcomp_tf.finals import folder_of
 from archcomp_tf.html_report import html_report
 from archcomp_tf.latent import LatentMap
 from archcomp_tf.litert import ConversionError, export_litert
@@ -45,12 +47,14 @@ def write_outcome(
     Returns:
       The contents of results.json.
     """
+    student = stages["students"]
+    _export_saved_model(run, folder_of(student))
     results = assemble_results(
         run.config.to_dict(),
         run.dataset.name,
         stages,
         _test_accuracies(run, stages),
-        _files(run, stages["students"]["fingerprint"]),
+        _files(run, folder_of(student)),
     )
     run.workdir.write_json("report/results.json", results)
     with run.workdir.replacing("report/RESULTS.md") as path:
@@ -79,16 +83,21 @@ def _test_accuracies(
     return accuracies
 
 
-def _files(run: Run, fingerprint: str) -> dict[str, dict[str, float]]:
+def _export_saved_model(run: Run, folder: str) -> None:
+    model = keras.models.load_model(run.path(f"{folder}/model.keras"))
+    with run.workdir.replacing(f"{folder}/saved_model") as path:
+        export_saved_model(model, path, run.preprocessing.takes)
+
+
+def _files(run: Run, student: str) -> dict[str, dict[str, float]]:
     """LiteRT files of teacher and student: size, accuracy, latency.
 
     They are empty where LiteRT cannot hold the teacher.
     """
     images = run.dataset.train.images
-    folders = {"teacher": "teacher", "student": f"students/{fingerprint}"}
     paths = {}
     try:
-        for name, folder in folders.items():
+        for name, folder in {"teacher": "teacher", "student": student}.items():
             model = keras.models.load_model(run.path(f"{folder}/model.keras"))
             files = export_litert(
                 run.preprocessing.on_unit_images(model),

@@ -11,7 +11,10 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+from etils import epy
+
+with epy.lazy_imports():
+    import tensorflow as tf
 
 # Networks beside the student: key in results.json -> name in tables.
 _CONTROLS = {

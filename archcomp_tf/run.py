@@ -251,11 +251,20 @@ class Run:
     @functools.cached_property
     def labeler(self) -> Labeler:
         """Trains networks for labels."""
+        recipe = Recipe(**self.config.labels.recipe)
+        # Each worker is sent what it needs, not all images.
+        used = slice(recipe.num_images or None)
+        train, logits = self.features.train, self.teacher_logits
+        empty = Split(train.images[:0], train.labels[:0])
         task = Task(
-            self.features,
-            Recipe(**self.config.labels.recipe),
+            dataclasses.replace(
+                self.features,
+                train=Split(train.images[used], train.labels[used]),
+                test=empty,
+            ),
+            recipe,
             self.seed,
-            self.teacher_logits,
+            None if logits is None else logits[used],
             self.config.labels.max_seconds,
         )
         return Labeler(

@@ -1,8 +1,7 @@
 """What it takes to train a network for a label.
 
 A label is meant to rank networks, not to be what they come to: the training is
-brief, in the fastest precision of the device, and distilled where there is a
-teacher.  Our own throughout.
+brief, and distilled where there is a teacher.  Our own throughout.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import zlib
 
 import numpy as np
 
-from archcomp_tf import backend
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.datasets import Dataset, Split
 from archcomp_tf.training import Recipe, build_and_train
@@ -51,15 +49,14 @@ class Task:
         # A longer training is to be another draw, not the same one continued.
         name = f"{architecture.fingerprint} {recipe.name} {self.seed}"
         seed = zlib.crc32(name.encode()) % 2**31
-        with backend.dtype_policy(backend.fastest_dtype_policy()):
-            _, result = build_and_train(
-                architecture,
-                self.dataset,
-                recipe,
-                seed=seed,
-                teacher_logits=self.teacher_logits,
-                max_seconds=self.max_seconds,
-            )
+        _, result = build_and_train(
+            architecture,
+            self.dataset,
+            recipe,
+            seed=seed,
+            teacher_logits=self.teacher_logits,
+            max_seconds=self.max_seconds,
+        )
         return result.validation_accuracy
 
     def to_bytes(self) -> bytes:

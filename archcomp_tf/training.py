@@ -27,7 +27,13 @@ from keras import ops
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.augmentation import Augmentation
-from archcomp_tf.backend import compiled, compiled_inference, value_and_grad
+from archcomp_tf.backend import (
+    compiled,
+    compiled_inference,
+    dtype_policy,
+    fastest_dtype_policy,
+    value_and_grad,
+)
 from archcomp_tf.builder import build
 from archcomp_tf.checkpoint import Checkpoint
 from archcomp_tf.datasets import Dataset, Split
@@ -120,14 +126,20 @@ def logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
     # Not `predict`, which traces a function anew for every model: a network
     # that is evaluated once costs more in tracing than in arithmetic.
     infer = compiled_inference(model)
-    return np.concatenate(
-        [
-            ops.convert_to_numpy(
-                ops.cast(infer(images[i : i + _PREDICT_BATCH]), "float32")
+    # In batches of one size, of which the last is filled up: another size
+    # would be compiled anew.
+    num_batches = -(-len(images) // _PREDICT_BATCH)
+    size = -(-len(images) // num_batches)
+    outputs = [
+        ops.convert_to_numpy(
+            ops.cast(
+                infer(images.take(range(i, i + size), axis=0, mode="clip")),
+                "float32",
             )
-            for i in range(0, len(images), _PREDICT_BATCH)
-        ]
-    )
+        )
+        for i in range(0, num_batches * size, size)
+    ]
+    return np.concatenate(outputs)[: len(images)]
 
 
 def teacher_logits(teacher: keras.Model, images: np.ndarray) -> np.ndarray:
@@ -443,6 +455,9 @@ def build_and_train(
 ) -> tuple[keras.Model, TrainingResult]:
     """Builds a network for a data set and trains it.
 
+    It is trained in the fastest precision of the device; what comes back
+    computes in float32.
+
     Args:
       architecture: the network.
       dataset: gives the images' shape and the classes.
@@ -453,6 +468,13 @@ def build_and_train(
     Returns:
       The trained model, and what `train` gives.
     """
+    shape = dataset.input_shape, dataset.num_classes
     keras.utils.set_random_seed(seed)
-    model = build(architecture, dataset.input_shape, dataset.num_classes)
-    return model, train(model, dataset, recipe, seed=seed, **kwargs)
+    with dtype_policy(fastest_dtype_policy()):
+        trained = build(architecture, *shape)
+    result = train(trained, dataset, recipe, seed=seed, **kwargs)
+    if trained.compute_dtype == "float32":
+        return trained, result
+    model = build(architecture, *shape)
+    model.set_weights(trained.get_weights())
+    return model, result

@@ -5,7 +5,7 @@
     corpus/records.jsonl         every label
     autoencoder/                 model.keras
     search/                      records.jsonl, latent.npz, embedding/
-    students/<fingerprint>/      model.keras, saved_model/; controls' too
+    students/<fingerprint>/      model.keras; controls' too; the student's files
     controls/                    what the student is held against
     report/                      report.html, results.json, RESULTS.md
     tensorboard/                 scalars of every stage, the embedding

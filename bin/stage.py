@@ -55,7 +55,6 @@ def _main(argv: list[str], method: str) -> int:
     # Loaded late: TensorFlow takes seconds that --help need not wait for.
     import keras
     import keras_tuner
-    import tensorflow as tf
 
     from archcomp_tf import (
         ledger,
@@ -66,7 +65,10 @@ def _main(argv: list[str], method: str) -> int:
         workers,
     )
 
-    tf.config.experimental.enable_op_determinism()
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
     try:
         if workers.is_worker():  # whatever the stage, it trains for the chief
             workers.work()
