@@ -1,7 +1,10 @@
 """Tests of the whole flow on a tiny data set: files, resuming, refusals."""
 
 import dataclasses
+import importlib.util
 import json
+import os
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -14,6 +17,7 @@ import tensorflow as tf
 import tiny
 
 import archcomp_tf
+from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
 from archcomp_tf.config import ConfigError
 from archcomp_tf.corpus import Corpus
@@ -113,6 +117,41 @@ print(np.mean(np.argmax(model.classify(images), -1) == data["y_test"]))
     assert float(done.stdout) == pytest.approx(
         student["test_accuracy"], abs=1 / 32
     )
+
+
+def test_what_trains_does_so_where_tensorflow_is_not_installed(tmp_path):
+    if importlib.util.find_spec("jax") is None:
+        pytest.skip("needs jax, which is not installed")
+    data = tiny.write_npz(tmp_path / "data.npz")
+    program = f"""
+import sys
+sys.modules["tensorflow"] = None  # importing it fails
+sys.path[:0] = {[str(pathlib.Path(tiny.__file__).parent), *sys.path]!r}
+import tiny
+from archcomp_tf.pipeline import Pipeline
+from archcomp_tf.workdir import WorkingDirectory
+
+config = tiny.config({data!r})
+stages = Pipeline(config, "run")
+stages.teacher()
+stages.corpus()
+search = {{"best": {Architecture.parse("conv3x3-2").to_dict()!r}}}
+workdir = WorkingDirectory("run", config.to_dict())
+search |= {{"predictions": {{}}, "pareto": []}}
+workdir.finish_stage("search", search)
+stages.students()
+print(workdir.find_stage("students")["validation_accuracy"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=os.environ | {"KERAS_BACKEND": "jax"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert float(done.stdout.splitlines()[-1]) >= 0.5
+    assert len((tmp_path / "run/corpus/records.jsonl").open().readlines()) == 8
 
 
 def test_the_keras_file_is_smaller_as_the_network_is(finished):

@@ -1,12 +1,8 @@
 """Tests of what it takes to train a network for a label."""
 
-import dataclasses
-
-import keras
 import numpy as np
 import tiny
 
-from archcomp_tf import task
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.task import Task
 from archcomp_tf.training import Recipe
@@ -33,22 +29,3 @@ def test_a_task_travels_whole_but_for_the_test_images():
             np.testing.assert_array_equal(there.images, here.images)
             np.testing.assert_array_equal(there.labels, here.labels)
         assert len(copy.dataset.test) == 0
-
-
-def test_labels_are_trained_in_the_fastest_precision_of_the_device(monkeypatch):
-    policies = []
-
-    def build_and_train(architecture, dataset, recipe, **kwargs):
-        policies.append(keras.config.dtype_policy().name)
-        return real(architecture, dataset, recipe, **kwargs)
-
-    real = task.build_and_train
-    monkeypatch.setattr(task, "build_and_train", build_and_train)
-    monkeypatch.setattr(
-        task.backend, "fastest_dtype_policy", lambda: "mixed_bfloat16"
-    )
-    recipe = dataclasses.replace(RECIPE, epochs=40)
-    accuracy = Task(tiny.dataset(), recipe, seed=0).run(ARCHITECTURE, recipe)
-    assert policies == ["mixed_bfloat16"]
-    assert keras.config.dtype_policy().name == "float32"
-    assert accuracy > 0.9

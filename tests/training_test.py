@@ -208,6 +208,30 @@ def test_steps_are_those_of_keras_own_optimizer_losses_and_distiller(
         np.testing.assert_allclose(one, other, atol=2e-5)
 
 
+def test_training_is_in_the_fastest_precision_and_its_network_in_float32(
+    monkeypatch,
+):
+    trained = []
+
+    def train(model, *args, **kwargs):
+        trained.append(model)
+        return real(model, *args, **kwargs)
+
+    real = training.train
+    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(
+        training, "fastest_dtype_policy", lambda: "mixed_bfloat16"
+    )
+    model, result = training.build_and_train(
+        ARCHITECTURE, DATASET, RECIPE, seed=0
+    )
+    assert [m.compute_dtype for m in trained] == ["bfloat16"]
+    assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
+    assert keras.config.dtype_policy().name == "float32"
+    assert result.validation_accuracy > 0.9
+    assert training.accuracy(model, DATASET.validation) > 0.9
+
+
 def test_every_image_is_seen_as_often_as_there_are_epochs():
     recipe = Recipe(epochs=4, batch_size=16)
     order = training._order(40, recipe, seed=0)
