@@ -113,6 +113,7 @@ def default_config() -> ml_collections.ConfigDict:
     # The final training, of the student and of the controls alike.  So many of
     # a search's best are trained by this recipe from `num_seeds` seeds, and the
     # best in the mean is the student; of its trainings the best is given.
+    # Where several recipes are tried, the first is this one.
     # `controls` names networks of `teachers.py` that are trained beside it.
     config.student = ml_collections.ConfigDict()
     config.student.recipe = recipe_config(epochs=30, **_DISTILLATION)

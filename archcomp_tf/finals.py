@@ -71,7 +71,7 @@ class Finals:
                 (kept or ranked)[: settings.num_finalists], 1
             )
         }
-        if len(finalists) == 1:
+        if len(finalists) == 1:  # trained when it is the student
             (only,) = finalists.values()
             return only
         trained = self._trainer(
@@ -91,18 +91,18 @@ class Finals:
     def tuned_recipe(self, best: Architecture) -> tuple[Recipe, list]:
         """The student's recipe, and the trials that it was chosen from."""
         settings = self._run.config.student
+        base = Recipe(**settings.recipe)
+        if settings.num_tuning_trials < 2:  # compared with nothing
+            return base, []
         tuner = RecipeTuner(
             best,
             self._run.features,
-            Recipe(**settings.recipe),
+            base,
             self._run.teacher_logits,
             num_trials=settings.num_tuning_trials,
             seed=self._run.seed,
             directory=self._run.path(f"students/{best.fingerprint}"),
         )
-        # One trial would be compared with nothing.
-        if settings.num_tuning_trials < 2:
-            return Recipe(**settings.recipe), []
         recipe = tuner.best()
         write_scalars(
             self._run.path("tensorboard/tuning"),

@@ -73,6 +73,21 @@ def test_of_the_finalists_the_best_after_long_trainings_wins(tmp_path, trained):
     assert list(trained.values()) == [NETWORKS[i] for i in (1, 0, 2)]
 
 
+def test_a_single_finalist_has_nothing_to_win_against(tmp_path, trained):
+    run = _run(tmp_path, **{"student.num_finalists": 1})
+    best = Finals(run).best(_result(run, (0.5, 0.6, 0.4, 0.3)))
+    assert best.architecture == NETWORKS[1] and best.accuracy == 0.6
+    assert not trained
+
+
+@pytest.mark.parametrize("num_trials", [0, 1])
+def test_one_recipe_is_not_tried_before_it_is_used(tmp_path, num_trials):
+    run = _run(tmp_path, **{"student.num_tuning_trials": num_trials})
+    recipe, trials = Finals(run).tuned_recipe(NETWORKS[0])
+    assert recipe == Recipe(**run.config.student.recipe)
+    assert trials == [] and not (tmp_path / "students").exists()
+
+
 def test_what_breaks_a_limit_is_no_finalist_where_another_keeps_it(
     tmp_path, trained
 ):

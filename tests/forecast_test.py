@@ -48,6 +48,15 @@ def test_twice_the_labels_take_twice_as_long(tmp_path):
     assert _seconds(two)["search"] > _seconds(one)["search"]
 
 
+def test_a_single_finalist_is_foretold_as_the_student_it_becomes(tmp_path):
+    one, two = (
+        _seconds(_run(tmp_path / f"{n}", **{"student.num_finalists": n}))
+        for n in (1, 2)
+    )
+    assert two["students"] == 0 < one["students"]
+    assert one["students"] == pytest.approx((two["search"] - one["search"]) / 2)
+
+
 def test_a_training_takes_its_arithmetic_and_what_stands_around_it(tmp_path):
     run = _run(tmp_path, **{"teacher.recipe.epochs": 1000})
     step = forecast.forecast(run)[0]
