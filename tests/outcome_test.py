@@ -12,6 +12,7 @@ from archcomp_tf.run import Run
 
 BINARIES = {"teacher": "", "search": "", "students": "", "controls": ""}
 NETWORK = Architecture.parse("conv3x3-4")
+STUDENT = f"students/{NETWORK.fingerprint}"
 
 
 def _constant(label: int) -> keras.Model:
@@ -32,7 +33,7 @@ def run(tmp_path):
     run = Run(tiny.config(""), tmp_path, BINARIES, dataset=dataset)
     (tmp_path / "teacher").mkdir()
     _constant(0).save(tmp_path / "teacher/model.keras")
-    folder = tmp_path / "students" / NETWORK.fingerprint
+    folder = tmp_path / STUDENT
     folder.mkdir(parents=True)
     for seed, label in enumerate((1, 0)):
         _constant(label).save(folder / f"seed_{seed}.keras")
@@ -41,8 +42,7 @@ def run(tmp_path):
 
 
 def _stages(run):
-    folder = f"students/{NETWORK.fingerprint}"
-    trained = {"trainings": [f"{folder}/seed_{i}.keras" for i in range(2)]}
+    trained = {"trainings": [f"{STUDENT}/seed_{i}.keras" for i in range(2)]}
     return {"students": trained, "controls": {"seconds": 1, "other": trained}}
 
 
@@ -55,14 +55,14 @@ def test_every_training_of_every_network_is_judged(run):
 
 
 def test_the_files_of_teacher_and_student_are_measured(run):
-    files = outcome._files(run, NETWORK.fingerprint)
+    files = outcome._files(run, STUDENT)
     assert set(files) == {
         "teacher_float32",
         "student_float32",
         "student_float16",
         "student_int8",
     }
-    folder = run.workdir.path / "students" / NETWORK.fingerprint / "litert"
+    folder = run.workdir.path / STUDENT / "litert"
     for name, file in files.items():
         assert file["accuracy"] == 0.75
         assert file["latency_ms"] > 0
@@ -78,7 +78,7 @@ def test_files_take_images_from_0_to_1_whatever_the_teacher_takes(run):
     teacher = keras.Model(inputs, network(scaled))
     teacher.save(run.workdir.path / "teacher/model.keras")
     images = run.dataset.test.images[:4]
-    outcome._files(run, NETWORK.fingerprint)
+    outcome._files(run, STUDENT)
     np.testing.assert_allclose(
         measurement.outputs(
             run.workdir.path / "teacher/litert/float32.tflite", images
@@ -95,5 +95,5 @@ def test_a_teacher_that_litert_cannot_hold_costs_the_files_alone(
         raise outcome.ConversionError("too strange")
 
     monkeypatch.setattr(outcome, "export_litert", refuse)
-    assert outcome._files(run, NETWORK.fingerprint) == {}
+    assert outcome._files(run, STUDENT) == {}
     assert "too strange" in caplog.text
