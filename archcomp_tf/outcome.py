@@ -22,12 +22,12 @@ from archcomp_tf.datasets import Split
 from archcomp_tf.export import export_saved_model
 from archcomp_tf.finals import folder_of
 from archcomp_tf.html_report import html_report
+from archcomp_tf.inference import accuracy
 from archcomp_tf.latent import LatentMap
 from archcomp_tf.litert import ConversionError, export_litert
 from archcomp_tf.measurement import measure
 from archcomp_tf.report import assemble_results, results_text
 from archcomp_tf.run import Run
-from archcomp_tf.training import accuracy
 
 _LOGGER = logging.getLogger(__name__)
 

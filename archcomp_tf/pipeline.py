@@ -41,6 +41,7 @@ from archcomp_tf.fitting import (
 )
 from archcomp_tf.forecast import forecast, forecast_lines
 from archcomp_tf.importer import from_keras
+from archcomp_tf.inference import accuracy, teacher_logits
 from archcomp_tf.latent import latent_map
 from archcomp_tf.ledger import SearchResult, initial_samples
 from archcomp_tf.limits import Limits
@@ -49,12 +50,7 @@ from archcomp_tf.outcome import write_outcome
 from archcomp_tf.preprocessing import Preprocessing
 from archcomp_tf.run import Run
 from archcomp_tf.teachers import TEACHERS
-from archcomp_tf.training import (
-    Recipe,
-    accuracy,
-    build_and_train,
-    teacher_logits,
-)
+from archcomp_tf.training import Recipe, build_and_train
 
 _LOGGER = logging.getLogger(__name__)
 

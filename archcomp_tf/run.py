@@ -22,6 +22,7 @@ from archcomp_tf.config import ConfigError, make_limits, make_objective
 from archcomp_tf.corpus import OK, Corpus, Record
 from archcomp_tf.datasets import Dataset, Split
 from archcomp_tf.fitting import MIN_LABELS, check_num_labels
+from archcomp_tf.inference import check_fit
 from archcomp_tf.labeling import Labeler
 from archcomp_tf.layer import Shape
 from archcomp_tf.ledger import SearchResult
@@ -30,7 +31,7 @@ from archcomp_tf.objective import Objective
 from archcomp_tf.preprocessing import Preprocessing
 from archcomp_tf.search_space import SearchSpace
 from archcomp_tf.task import Task
-from archcomp_tf.training import Recipe, check_fit
+from archcomp_tf.training import Recipe
 from archcomp_tf.workdir import WorkingDirectory
 from archcomp_tf.workers import take_chief_address
 

@@ -27,12 +27,12 @@ from archcomp_tf.builder import build
 from archcomp_tf.checkpoint import Checkpoint
 from archcomp_tf.datasets import Dataset
 from archcomp_tf.export import save_keras
+from archcomp_tf.inference import accuracy
 from archcomp_tf.progress import Progress
 from archcomp_tf.training import (
     DivergedError,
     Recipe,
     TrainingResult,
-    accuracy,
     build_and_train,
 )
 from archcomp_tf.workers import WorkerError

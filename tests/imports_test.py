@@ -37,6 +37,7 @@ ROOMS = (
     "datasets",
     "preprocessing",
     "backend",
+    "inference",
     "augmentation",
     "checkpoint",
     "training",

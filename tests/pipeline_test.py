@@ -23,10 +23,11 @@ from archcomp_tf.config import ConfigError
 from archcomp_tf.corpus import Corpus
 from archcomp_tf.fitting import MIN_LABELS
 from archcomp_tf.importer import UnsupportedModelError
+from archcomp_tf.inference import accuracy
 from archcomp_tf.limits import LimitError, Limits
 from archcomp_tf.objective import LogParams
 from archcomp_tf.pipeline import STAGES, Pipeline
-from archcomp_tf.training import Recipe, accuracy
+from archcomp_tf.training import Recipe
 from archcomp_tf.workdir import MissingStageError, OtherConfigError
 
 NETWORK_FIELDS = {

@@ -17,8 +17,9 @@ import tiny
 from archcomp_tf import checkpoint, students
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.checkpoint import Checkpoint
+from archcomp_tf.inference import accuracy
 from archcomp_tf.students import StudentTrainer
-from archcomp_tf.training import Recipe, accuracy
+from archcomp_tf.training import Recipe
 from archcomp_tf.workers import WorkerError
 
 NETWORKS = {

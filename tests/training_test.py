@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from archcomp_tf import checkpoint, training
+from archcomp_tf import checkpoint, inference, training
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
 from archcomp_tf.checkpoint import Checkpoint
@@ -55,7 +55,7 @@ TEACHER_LOGITS = (
 
 
 def _agreement(model: keras.Model, labels: np.ndarray) -> float:
-    logits = training.logits(model, DATASET.validation.images)
+    logits = inference.logits(model, DATASET.validation.images)
     return float(np.mean(np.argmax(logits, axis=-1) == labels))
 
 
@@ -64,7 +64,7 @@ def test_training_lowers_the_loss_and_learns_separable_classes():
     assert len(result.losses) == RECIPE.epochs
     assert result.losses[-1] < result.losses[0] / 2
     assert result.validation_accuracy > 0.9
-    assert result.validation_accuracy == training.accuracy(
+    assert result.validation_accuracy == inference.accuracy(
         model, DATASET.validation
     )
     assert result.seconds > 0
@@ -229,7 +229,7 @@ def test_training_is_in_the_fastest_precision_and_its_network_in_float32(
     assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
     assert keras.config.dtype_policy().name == "float32"
     assert result.validation_accuracy > 0.9
-    assert training.accuracy(model, DATASET.validation) > 0.9
+    assert inference.accuracy(model, DATASET.validation) > 0.9
 
 
 def test_every_image_is_seen_as_often_as_there_are_epochs():
@@ -340,73 +340,6 @@ def test_arrays_that_do_not_belong_together_are_named():
         _train(dataset=short)
     with pytest.raises(ValueError, match="64 labels, 5 teacher's logits"):
         _train(teacher_logits=TEACHER_LOGITS[:5])
-
-
-@pytest.mark.parametrize(
-    ("shape", "outputs", "message"),
-    [
-        ((6, 6, 3), 4, "takes colour images of 3 channels; .* are grey images"),
-        ((8, 6, 1), 4, r"inputs of shape \(8, 6, 1\); .* shape \(6, 6, 1\)"),
-        ((36,), 4, r"inputs of shape \(36,\)"),
-        ((6, 6, 1), 10, "has 10 outputs; quarters has 4 classes"),
-    ],
-)
-def test_a_classifier_that_does_not_fit_the_data_is_told_why(
-    shape, outputs, message
-):
-    inputs = keras.Input(shape)
-    x = keras.layers.Flatten()(inputs)
-    model = keras.Model(inputs, keras.layers.Dense(outputs)(x))
-    with pytest.raises(ValueError, match=message):
-        training.check_fit(model, DATASET)
-
-
-def test_a_classifier_of_images_of_any_size_fits():
-    inputs = keras.Input((None, None, 1))
-    x = keras.layers.GlobalAveragePooling2D()(inputs)
-    training.check_fit(keras.Model(inputs, keras.layers.Dense(4)(x)), DATASET)
-
-
-def test_accuracy_is_the_share_counted_by_hand():
-    # The logits are the means of three channels.
-    model = build(Architecture(()), (2, 2, 3), 3)
-    model.get_layer("classifier").set_weights([np.eye(3), np.zeros(3)])
-    brightest = np.array([0, 1, 2, 2, 1])
-    images = np.zeros((5, 2, 2, 3), np.float32)
-    for image, channel in zip(images, brightest, strict=True):
-        image[..., channel] = 1
-    labels = np.array([0, 1, 2, 0, 0], np.int32)
-    assert training.accuracy(model, Split(images, labels)) == 3 / 5
-
-
-def test_logits_are_the_models_outputs_in_order_over_several_batches():
-    model = build(Architecture(()), (1, 1, 1), 2)
-    model.get_layer("classifier").set_weights(
-        [np.array([[1, -2]]), np.zeros(2)]
-    )
-    values = np.linspace(0, 1, 1300, dtype=np.float32)
-    logits = training.logits(model, values.reshape(-1, 1, 1, 1))
-    np.testing.assert_allclose(
-        logits, np.stack([values, -2 * values], axis=-1), rtol=1e-6
-    )
-
-
-def test_a_teachers_logits_are_its_outputs_or_the_logs_of_its_softmax():
-    teacher = build(ARCHITECTURE, INPUT_SHAPE, NUM_CLASSES)
-    kernel, bias = teacher.get_layer("classifier").get_weights()
-    teacher.get_layer("classifier").set_weights([5 * kernel, bias])
-    images = DATASET.train.images
-    logits = training.logits(teacher, images)
-    np.testing.assert_array_equal(
-        training.teacher_logits(teacher, images), logits
-    )
-
-    softmax = keras.Sequential([teacher, keras.layers.Softmax()])
-    # Logits up to a constant, which no softmax sees.
-    expected = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
-    np.testing.assert_allclose(
-        training.teacher_logits(softmax, images), expected, atol=1e-3
-    )
 
 
 @pytest.mark.parametrize(

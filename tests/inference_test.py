@@ -1,0 +1,82 @@
+"""Tests of `archcomp_tf.inference`."""
+
+import keras
+import numpy as np
+import pytest
+import tiny
+
+from archcomp_tf import inference
+from archcomp_tf.architecture import Architecture
+from archcomp_tf.builder import build
+from archcomp_tf.datasets import Split
+
+
+@pytest.mark.parametrize(
+    ("shape", "outputs", "message"),
+    [
+        ((4, 4, 3), 2, "takes colour images of 3 channels; .* are grey images"),
+        ((8, 4, 1), 2, r"inputs of shape \(8, 4, 1\); .* shape \(4, 4, 1\)"),
+        ((16,), 2, r"inputs of shape \(16,\)"),
+        ((4, 4, 1), 10, "has 10 outputs; sides has 2 classes"),
+    ],
+)
+def test_a_classifier_that_does_not_fit_the_data_is_told_why(
+    shape, outputs, message
+):
+    inputs = keras.Input(shape)
+    x = keras.layers.Flatten()(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(outputs)(x))
+    with pytest.raises(ValueError, match=message):
+        inference.check_fit(model, tiny.dataset())
+
+
+def test_a_classifier_of_images_of_any_size_fits():
+    inputs = keras.Input((None, None, 1))
+    x = keras.layers.GlobalAveragePooling2D()(inputs)
+    inference.check_fit(
+        keras.Model(inputs, keras.layers.Dense(2)(x)), tiny.dataset()
+    )
+
+
+def test_accuracy_is_the_share_counted_by_hand():
+    # The logits are the means of three channels.
+    model = build(Architecture(()), (2, 2, 3), 3)
+    model.get_layer("classifier").set_weights([np.eye(3), np.zeros(3)])
+    brightest = np.array([0, 1, 2, 2, 1])
+    images = np.zeros((5, 2, 2, 3), np.float32)
+    for image, channel in zip(images, brightest, strict=True):
+        image[..., channel] = 1
+    labels = np.array([0, 1, 2, 0, 0], np.int32)
+    assert inference.accuracy(model, Split(images, labels)) == 3 / 5
+
+
+def test_logits_are_the_models_outputs_in_order_over_several_batches():
+    model = build(Architecture(()), (1, 1, 1), 2)
+    model.get_layer("classifier").set_weights(
+        [np.array([[1, -2]]), np.zeros(2)]
+    )
+    values = np.linspace(0, 1, 1300, dtype=np.float32)
+    logits = inference.logits(model, values.reshape(-1, 1, 1, 1))
+    np.testing.assert_allclose(
+        logits, np.stack([values, -2 * values], axis=-1), rtol=1e-6
+    )
+
+
+def test_a_teachers_logits_are_its_outputs_or_the_logs_of_its_softmax():
+    teacher = build(
+        Architecture.parse("conv3x3-4 flatten"), tiny.SHAPE, tiny.NUM_CLASSES
+    )
+    kernel, bias = teacher.get_layer("classifier").get_weights()
+    teacher.get_layer("classifier").set_weights([5 * kernel, bias])
+    images = tiny.dataset().train.images
+    logits = inference.logits(teacher, images)
+    np.testing.assert_array_equal(
+        inference.teacher_logits(teacher, images), logits
+    )
+
+    softmax = keras.Sequential([teacher, keras.layers.Softmax()])
+    # Logits up to a constant, which no softmax sees.
+    expected = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    np.testing.assert_allclose(
+        inference.teacher_logits(softmax, images), expected, atol=1e-3
+    )
