@@ -2,9 +2,9 @@
 
 Source: Krizhevsky, 2009; TFDS cifar10: 50,000 + 10,000 colour images of 32x32.
 Command: python bin/run_pipeline.py --config=configs/cifar10.py:resnet18
-Time: said before it starts; `:vgg11_half`, for two cores as `:vgg7` is: 72 minutes.
+Time: said before it starts; 72 minutes for `:vgg11_half`, on two cores.
 Result: 20.1 times smaller than `vgg11_half`, 4.5 points of test accuracy lost
-  (86.85 to 82.37 %, mean of three trainings).  The others have not been run, see
+  (86.85 to 82.37 %, mean of three trainings).  Others have not been run, see
   results/README.md.
 """
 
