@@ -54,6 +54,11 @@ class Descent:
       autoencoder: its heads say what a point promises.
       objective_type: the class of the objectives; their numbers are given to
         each call, so that other numbers do not trace it again.
+
+    Attributes:
+      descend: what a call does, on tensors, for graphs of one's own: (z
+        `[B, D]`, the objectives' fields, each float32 `[B]`, num_steps,
+        learning_rate) -> what the call returns.
     """
 
     def __init__(
@@ -104,17 +109,6 @@ class Descent:
         return z.numpy(), {name: t.numpy() for name, t in trace.items()}
 
     def _descend(self, z, numbers, num_steps, learning_rate):
-        """The same on tensors, for graphs of one's own.
-
-        Args:
-          z: float32 `[B, D]`.
-          numbers: the objectives' fields, each float32 `[B]`.
-          num_steps: int32, S.
-          learning_rate: float32.
-
-        Returns:
-          As `__call__`, in tensors.
-        """
         names = ("z", "objective", "accuracy", "log_params")
         arrays = tuple(
             tf.TensorArray(tf.float32, size=num_steps) for _ in names

@@ -1,4 +1,4 @@
-"""What a compression leaves: accuracies on the test split, files, a report.
+"""What a compression leaves: the student's files, test accuracies, a report.
 
 The one place where the test split is looked at, once.
 """

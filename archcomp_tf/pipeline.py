@@ -352,7 +352,7 @@ class Pipeline:
             }
 
     def students(self) -> None:
-        """Tunes the student's recipe, trains the student, exports it."""
+        """Tunes the student's recipe and trains the student."""
         found = self._run.stage("search")
         if self._is_done("students"):
             return
@@ -396,7 +396,7 @@ class Pipeline:
                 record[name]["predicted_accuracy"] = None
 
     def report(self) -> None:
-        """Reads the test split, once, and writes the report."""
+        """Exports the student, reads the test split, once, and reports."""
         stages = {name: self._run.stage(name) for name in list(STAGES)[:-1]}
         if self._is_done("report"):
             return

@@ -1,4 +1,4 @@
-"""Tunes, trains and exports the student: students/."""
+"""Tunes and trains the student: students/."""
 
 import stage
 

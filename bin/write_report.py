@@ -1,4 +1,4 @@
-"""Reads the test split and writes the report: report/."""
+"""Exports the student, reads the test split and writes the report: report/."""
 
 import stage
 
