@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import math
 import os
 import pathlib
 import time
@@ -217,20 +218,24 @@ class Pipeline:
         # Another recipe is another config, which the directory refuses.
         checkpoint = Checkpoint(run.path("teacher/training.npz"), "teacher")
         with self._timed("teacher") as record:
-            model = run.ready_teacher() or self._trained_teacher(checkpoint)
+            ready = run.ready_teacher()
+            model = ready or self._trained_teacher(checkpoint)
             preprocessing = Preprocessing(model)
             architecture = from_keras(model)
             with run.workdir.replacing("teacher/model.keras") as path:
                 save_keras(model, path)
             images = preprocessing.scaled(run.dataset.train.images)
+            logits = teacher_logits(model, images)
             with run.workdir.replacing("teacher/logits.npy") as path:
-                np.save(path, teacher_logits(model, images))
+                np.save(path, logits)
             record |= run.described(architecture)
             record["num_params"] = model.count_params()
             record["validation_accuracy"] = accuracy(
                 model, preprocessing.scaled_split(run.dataset.validation)
             )
         checkpoint.remove()
+        if ready is not None:
+            self._doubt_unseen(logits, record["validation_accuracy"])
 
     def corpus(self) -> None:
         """Labels the samples that the search and its control start from."""
@@ -403,6 +408,22 @@ class Pipeline:
         results = write_outcome(self._run, stages)
         self._run.workdir.finish_stage("report", results)
         _LOGGER.info("report: %s", self._run.path("report/report.html"))
+
+    def _doubt_unseen(
+        self, logits: np.ndarray, validation_accuracy: float
+    ) -> None:
+        """Says where a teacher seems to know the images that judge it."""
+        train, num = self._run.dataset.train, len(self._run.dataset.validation)
+        known = float(np.mean(np.argmax(logits, axis=-1) == train.labels))
+        spread = math.sqrt(known * (1 - known) / num)
+        if validation_accuracy >= known - spread:
+            _LOGGER.warning(
+                "The teacher is as accurate on the %d images to choose by "
+                "(%.1f%%) as on those to learn from (%.1f%%). If it was "
+                "trained on both, more is counted as lost than is lost: give "
+                "images that it does not know, as a Dataset.",
+                *(num, 100 * validation_accuracy, 100 * known),
+            )
 
     def _trained_teacher(self, checkpoint: Checkpoint) -> keras.Model:
         settings = self._run.config.teacher

@@ -27,7 +27,7 @@ from archcomp_tf.inference import accuracy
 from archcomp_tf.limits import LimitError, Limits
 from archcomp_tf.objective import LogParams
 from archcomp_tf.pipeline import STAGES, Pipeline
-from archcomp_tf.training import Recipe
+from archcomp_tf.training import Recipe, build_and_train
 from archcomp_tf.workdir import MissingStageError, OtherConfigError
 
 NETWORK_FIELDS = {
@@ -499,3 +499,23 @@ def test_a_trained_file_serves_as_the_teacher(tmp_path):
         model.get_weights(), kept.get_weights(), strict=True
     ):
         np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.parametrize("unseen", [False, True])
+def test_a_teacher_that_seems_to_know_all_images_is_doubted(
+    tmp_path, caplog, unseen
+):
+    model, _ = build_and_train(
+        Architecture.parse("conv3x3-16"),
+        tiny.dataset(),
+        Recipe(epochs=40, batch_size=16),
+        seed=0,
+    )
+    dataset = tiny.dataset()
+    if unseen:  # it is wrong about a quarter of the images to choose by
+        dataset.validation.labels[::4] = 1 - dataset.validation.labels[::4]
+    stages = Pipeline(tiny.config(""), tmp_path, teacher=model, dataset=dataset)
+    with caplog.at_level("WARNING", logger="archcomp_tf"):
+        stages.teacher()
+    doubted = "as accurate on the 32 images to choose by" in caplog.text
+    assert doubted == (not unseen)
