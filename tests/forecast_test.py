@@ -50,7 +50,15 @@ def test_twice_the_labels_take_twice_as_long(tmp_path):
 
 def test_a_single_finalist_is_foretold_as_the_student_it_becomes(tmp_path):
     one, two = (
-        _seconds(_run(tmp_path / f"{n}", **{"student.num_finalists": n}))
+        _seconds(
+            _run(
+                tmp_path / f"{n}",
+                **{
+                    "student.num_finalists": n,
+                    "student.num_tuning_trials": 1,
+                },
+            )
+        )
         for n in (1, 2)
     )
     assert two["students"] == 0 < one["students"]

@@ -59,7 +59,7 @@ def config(path):
         config.student.recipe = recipe_config(epochs=2, batch_size=16)
         config.student.num_finalists = 2
         config.student.num_seeds = 2
-        config.student.num_tuning_trials = 1
+        config.student.num_tuning_trials = 2
     return config
 
 
