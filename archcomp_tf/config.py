@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
@@ -132,7 +133,7 @@ def classifier_config(
     *,
     mirror: bool = False,
     cutout: int = 0,
-    light_shift: int = 2,
+    light_student: Mapping[str, Any] | None = None,
 ) -> ml_collections.ConfigDict:
     """The compression of a known network on a data set of small images.
 
@@ -147,8 +148,7 @@ def classifier_config(
       num_classes: number of classes.
       mirror: whether an image mirrored left to right is one of its class.
       cutout: see `Augmentation`.
-      light_shift: pixels by which a student's images are shifted in the light
-        recipe; so small a network has no use for it where images are simple.
+      light_student: fields in which the students' light recipe differs here.
 
     Raises:
       ConfigError: there is no such teacher.
@@ -172,12 +172,11 @@ def classifier_config(
                 epochs=12, batch_size=128, weight_decay=2e-3, **changes
             )
             config.labels.recipe = recipe_config(num_images=10_000, epochs=6)
-            changes["max_shift"] = light_shift
-            config.student.recipe = recipe_config(
-                epochs=20, batch_size=128, **changes, **_DISTILLATION
-            )
+            recipe = {"epochs": 20, "batch_size": 128, **changes}
+            recipe |= _DISTILLATION | dict(light_student or {})
+            config.student.recipe = recipe_config(**recipe)
             config.labels.num_labels = 40
-            config.student.num_finalists = 2
+            config.student.num_finalists = 1
             config.student.num_tuning_trials = 1
             return config
         config.num_workers = 4

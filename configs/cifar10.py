@@ -14,5 +14,8 @@ from archcomp_tf.config import classifier_config
 def get_config(teacher="resnet18"):
     """A student of a twentieth of the weights of `teacher`."""
     return classifier_config(
-        "cifar10", teacher, (32, 32, 3), 10, mirror=True, cutout=8
+        *("cifar10", teacher, (32, 32, 3), 10),
+        mirror=True,
+        cutout=8,
+        light_student={"epochs": 100, "weight_decay": 1e-3},
     )

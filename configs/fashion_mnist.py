@@ -16,5 +16,5 @@ def get_config(teacher="vgg7"):
     return classifier_config(
         *("fashion_mnist", teacher, (28, 28, 1), 10),
         mirror=True,
-        light_shift=0,  # see results/README.md
+        light_student={"max_shift": 0},  # see results/README.md
     )
