@@ -23,7 +23,7 @@ from archcomp_tf.training import Recipe
 
 # Teachers that two cores can train.
 _LIGHT = ("vgg7", "vgg11_half")
-# Of a long distillation: mostly from the teacher.
+# Mostly from the teacher.
 _DISTILLATION = {"temperature": 4.0, "label_weight": 0.2}
 
 
@@ -171,7 +171,9 @@ def classifier_config(
             config.teacher.recipe = recipe_config(
                 epochs=12, batch_size=128, weight_decay=2e-3, **changes
             )
-            config.labels.recipe = recipe_config(num_images=10_000, epochs=6)
+            config.labels.recipe = recipe_config(
+                num_images=10_000, epochs=12, **_DISTILLATION
+            )
             recipe = {"epochs": 20, "batch_size": 128, **changes}
             recipe |= _DISTILLATION | dict(light_student or {})
             config.student.recipe = recipe_config(**recipe)
