@@ -177,7 +177,7 @@ def classifier_config(
             recipe = {"epochs": 20, "batch_size": 128, **changes}
             recipe |= _DISTILLATION | dict(light_student or {})
             config.student.recipe = recipe_config(**recipe)
-            config.labels.num_labels = 40
+            config.labels.num_labels = 80
             config.student.num_finalists = 1
             config.student.num_tuning_trials = 1
             return config

@@ -17,5 +17,5 @@ def get_config(teacher="resnet18"):
         *("cifar10", teacher, (32, 32, 3), 10),
         mirror=True,
         cutout=8,
-        light_student={"epochs": 30, "weight_decay": 2e-3},
+        light_student={"epochs": 60, "weight_decay": 2e-3},
     )
