@@ -20,12 +20,14 @@ other difference is said by `explain`:
 - a global maximum is a global mean; a convolution of the whole map is `flatten`
   and `dense`; a 1x1 convolution that gives the classes is the classifier;
 - a `SeparableConv2D` has an activation between its two convolutions;
+- a gate of one number a channel (squeeze and excitation) is left out, and an
+  expansion is by a whole number of times the channels;
 - the front of the model is no part of the architecture (`preprocessing`).
 
 What the layers of this package have no weights for is refused: groups,
 dilation, windows that are not square, depth multipliers, other normalizations,
-gates, concatenations, sums that no kind has, dense layers on maps, attention,
-recurrence, weights that are used twice, several inputs or outputs.
+other products, concatenations, sums that no kind has, dense layers on maps,
+attention, recurrence, weights that are used twice, several inputs or outputs.
 """
 
 from __future__ import annotations

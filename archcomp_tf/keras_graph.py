@@ -1,7 +1,8 @@
 """The graph of a Keras model: a row of calls, nested models unfolded.
 
 A graph can be read where it is a row of layers, some of which add the results
-of two straight rows.  What is done to the image in front of the first layer
+of two straight rows, and some scale a tensor by a gate: by what was made of
+that tensor itself.  What is done to the image in front of the first layer
 that counts (scaling, normalization, augmentation, a change of size) is its
 front; there, operations such as `x / 255` do as well as layers.
 """
@@ -69,6 +70,12 @@ class Call:
         return type(self.layer).__name__.replace("_", "").lower()
 
     @property
+    def is_gate(self) -> bool:
+        """Whether it scales a tensor by what is made of that tensor."""
+        is_product = self.name == "multiply" and any(self.paths)
+        return is_product and () in self.paths
+
+    @property
     def in_front(self) -> bool:
         """Whether it prepares an image, where nothing stands before it."""
         if _IMAGE_FRONT.fullmatch(self.name):
@@ -107,7 +114,7 @@ class Call:
         output = tuple(self.node.output_tensors[0].shape[1:])
         # A model that takes images of any size may stand in one that does not.
         if None in output and paths:
-            output = paths[0][-1].output_shape if paths[0] else shape
+            output = paths[0][-1].output_shape if all(paths) else shape
         elif None in output and isinstance(self.layer, keras.Layer):
             output = self.layer.compute_output_shape((None, *shape))[1:]
         elif None in output:
@@ -122,7 +129,7 @@ def calls(model: keras.Model) -> tuple[Call, ...]:
 
     Raises:
       UnsupportedModelError: the model has no graph, or one that is not a row
-        of layers and sums of two straight rows, or uses weights twice.
+        of layers, gates and sums of two straight rows, or uses weights twice.
     """
     start, end = _ends(model)
     row = _with_shapes(_between(start, end), tuple(start.shape[1:]))
@@ -175,11 +182,11 @@ def _between(start, end) -> tuple[Call, ...]:
         end = sources[0] if len(sources) == 1 else _fork(layer, sources)
         if len(sources) > 1:
             paths = tuple(_between(end, source) for source in sources)
-            _check_paths(layer, paths)
         if isinstance(layer, keras.Model):
             row += reversed(_between(*_ends(layer)))
         else:
             row.append(Call(layer, node, paths))
+            _check_paths(row[-1])
     return tuple(reversed(row))
 
 
@@ -187,8 +194,8 @@ def _fork(layer, sources: list):
     """The tensor at which the straight paths into a layer part."""
     runs = [[source] for source in sources]
     for run in runs:
-        while len(above := _made_by(run[-1])[1].input_tensors) == 1:
-            run += above
+        while (above := _above(run[-1])) is not None:
+            run.append(above)
     for tensor in runs[0] if runs else ():
         if all(any(tensor is other for other in run) for run in runs):
             return tensor
@@ -201,14 +208,34 @@ def _fork(layer, sources: list):
     raise UnsupportedModelError(layer, *_NESTED)
 
 
-def _check_paths(layer, paths: tuple[tuple[Call, ...], ...]) -> None:
-    inner = list(itertools.chain(*paths))
-    if not _is_sum(layer, paths):
+def _above(tensor: keras.KerasTensor) -> keras.KerasTensor | None:
+    """What a tensor is made of, where that is one tensor or a gated one."""
+    layer, node = _made_by(tensor)
+    sources = node.input_tensors
+    return sources[0] if len(sources) == 1 else _gated(layer, sources)
+
+
+def _gated(layer, sources: list) -> keras.KerasTensor | None:
+    """The one of two tensors of which the other, its gate, is made."""
+    if type(layer).__name__ != "Multiply" or len(sources) != 2:
+        return None
+    for scaled, gate in (sources, sources[::-1]):
+        while len(above := _made_by(gate)[1].input_tensors) == 1:
+            (gate,) = above
+            if gate is scaled:
+                return scaled
+    return None
+
+
+def _check_paths(call: Call) -> None:
+    inner = list(itertools.chain(*call.paths))
+    if _is_sum(call.layer, call.paths):
+        if any(other.paths and not other.is_gate for other in inner):
+            raise UnsupportedModelError(call.layer, *_NESTED)
+    elif not call.is_gate:
         # Channels of an image may be put in another order, or repeated.
-        if not all(_FRONT.fullmatch(call.name) for call in inner):
-            raise _not_a_sum(layer, paths)
-    elif any(call.paths for call in inner):
-        raise UnsupportedModelError(layer, *_NESTED)
+        if not all(_FRONT.fullmatch(other.name) for other in inner):
+            raise _not_a_sum(call.layer, call.paths)
 
 
 def _is_sum(layer, inputs: Sequence) -> bool:

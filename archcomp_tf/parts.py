@@ -163,7 +163,7 @@ def _starts(row: list[Step], exact: bool) -> Iterator[Part]:
             wanted = _items(block)
             found = len(wanted) if items[: len(wanted)] == wanted else 0, ()
         else:
-            found = _alike(items, _bare_block(block)) or (0, ())
+            found = _layer_alike(items, layer, channels) or (0, ())
         if length := found[0]:
             yield Part(layer, tuple(row[:length]), found[1])
 
@@ -178,7 +178,7 @@ def _candidates(items: tuple, channels: int) -> Iterator[Layer]:
         "filters": filters,
         "kernel_size": {op.kernel_size for op in ops},
         "strides": {op.strides for op in ops},
-        "expansion": {1} | {n // channels for n in filters if n >= channels},
+        "expansion": {1, *(round(n / channels) for n in filters)} - {0},
     }
     for kind, spec in KINDS.items():
         choices = (sorted(values[field]) for field in spec.fields)
@@ -188,6 +188,37 @@ def _candidates(items: tuple, channels: int) -> Iterator[Layer]:
 
 # How many steps are alike, and in what they still differ.
 _Found = tuple[int, tuple[str, ...]]
+
+
+def _layer_alike(
+    items: tuple[Item, ...], layer: Layer, channels: int
+) -> _Found | None:
+    """Whether items begin with what is a layer in all that counts."""
+    remarks = ()
+    if "expansion" in KINDS[layer.kind].fields:
+        items, remarks = _whole_expansion(items, channels)
+    found = _alike(items, _bare_block(layer.expand(channels)))
+    return found and (found[0], found[1] + remarks)
+
+
+def _whole_expansion(
+    items: tuple[Item, ...], channels: int
+) -> tuple[tuple[Item, ...], tuple[str, ...]]:
+    """Items that expand by a whole number, and what that changes."""
+    first, *rest = items or (None,)
+    if isinstance(first, frozenset):
+        found = [_whole_expansion(path, channels) for path in first]
+        paths, remarks = zip(*found, strict=True)
+        return (frozenset(paths), *rest), tuple(itertools.chain(*remarks))
+    names = [item.name for item in items if isinstance(item, Op)]
+    names = [name for name in names if name != RELU.name]
+    if names[:2] != ["conv", "depthwise_conv"] or first.kernel_size > 1:
+        return items, ()
+    whole = channels * max(1, round(first.filters / channels))
+    if first.filters == whole:
+        return items, ()
+    remark = f"expands to {first.filters}, built to {whole}"
+    return (dataclasses.replace(first, filters=whole), *rest), (remark,)
 
 
 def _alike(items: tuple[Item, ...], block: Block) -> _Found | None:

@@ -81,6 +81,8 @@ def steps(calls: Iterable[Call], shape: Shape) -> list[Step]:
     for call in calls:
         if call.paths and call.name == "add":
             row.append(_sum(call, shape))
+        elif call.is_gate:
+            row.append(_gate(call, shape))
         else:
             row += _steps_of_layer(call, shape)
         shape = row[-1].output_shape
@@ -142,6 +144,19 @@ def _sum(call: Call, shape: Shape) -> Step:
     output = paths[0][-1].output_shape if paths[0] else shape
     step = Step(items, call.layer, shape, output, (call.layer,))
     return step.with_weights_of(*inner, first=True)
+
+
+def _gate(call: Call, shape: Shape) -> Step:
+    """A gate, which is left out, or an activation written as a product."""
+    (path,) = filter(None, call.paths)
+    layers = (*(inner.layer for inner in path), call.layer)
+    end, item, remark = path[-1].output_shape, None, "a gate left out"
+    if end == shape and not any(getattr(x, "weights", ()) for x in layers):
+        item, remark = RELU, f"x * {activation_name(layers[-2])} built as relu"
+    elif end not in (shape[-1:], (1, 1, *shape[-1:])):
+        expected = "a gate of one number a channel"
+        raise UnsupportedModelError(call.layer, expected, end)
+    return Step(item, call.layer, shape, shape, layers, (remark,))
 
 
 def _steps_of_layer(call: Call, shape: Shape) -> Iterator[Step]:

@@ -318,6 +318,46 @@ def test_mobilenet_v2_of_keras_is_table_2_of_its_paper_but_for_two_biases():
     assert remarks == {"ReLU(6) built as relu"}
 
 
+def test_efficientnet_of_keras_is_table_1_of_its_paper_without_its_gates():
+    _, reading = application("EfficientNetB0")
+    expected = "conv3x3-32/2 "
+    for expansion, size, filters, repeats, strides in (
+        (1, 3, 16, 1, 1),
+        (6, 3, 24, 2, 2),
+        (6, 5, 40, 2, 2),
+        (6, 3, 80, 3, 2),
+        (6, 5, 112, 3, 1),
+        (6, 5, 192, 4, 2),
+        (6, 3, 320, 1, 1),
+    ):
+        block = f"inverted_residual{size}x{size}-{filters}x{expansion}"
+        expected += f"{block}/2 " if strides == 2 else f"{block} "
+        expected += f"{block} " * (repeats - 1)
+    assert str(reading.architecture) == expected + "conv1x1-1280"
+    gated = [row for row in reading.rows if "a gate left out" in row.remarks]
+    assert len(gated) == 16
+    # Two dense layers, to a quarter of the block's input and back.
+    first, second = gated[:2]
+    assert first.causes == {"kernel": -2 * 32 * 8, "bias": -(8 + 32)}
+    assert second.causes == {"kernel": -2 * 96 * 4, "bias": -(4 + 96)}
+
+
+def test_mobilenet_v3_of_keras_is_read_with_whole_expansions():
+    _, reading = application("MobileNetV3Small")
+    texts = str(reading.architecture).split()
+    assert texts[0] == "conv3x3-16/2"
+    assert texts[-2:] == ["conv1x1-576", "dense-1024"]
+    (row,) = [
+        row
+        for row in reading.rows
+        if any(text.startswith("expands") for text in row.remarks)
+    ]
+    assert row.read_as == "inverted_residual3x3-24x4"
+    assert "expands to 88, built to 96" in row.remarks
+    # 8 more channels, to and from 24, and a window of 9 of each.
+    assert row.causes == {"kernel": 8 * (24 + 24 + 9), "batch norm": 8 * 8}
+
+
 def test_resnet50_of_keras_has_biases_and_strides_elsewhere():
     model, reading = application("ResNet50")
     blocks = [

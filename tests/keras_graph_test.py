@@ -55,6 +55,30 @@ def test_a_sum_has_the_paths_from_where_they_part():
     assert names(flat([relu, total])) == everything
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_gate_has_the_path_from_what_it_scales(turned):
+    image = keras.Input(SHAPE)
+    x = layers.ReLU()(image)
+    y = layers.Dense(3)(layers.GlobalAveragePooling2D(keepdims=True)(x))
+    inputs = [y, x] if turned else [x, y]
+    x = layers.Multiply()(inputs)
+    model = keras.Model(image, layers.Add()([image, layers.ReLU()(x)]))
+    (total,) = calls(model)
+    relu, gate, _ = total.paths[1]
+    assert gate.is_gate and not relu.is_gate and not total.is_gate
+    paths = [names(path) for path in gate.paths]
+    assert sorted(paths) == [[], ["globalaveragepooling2d", "dense"]]
+    assert gate.input_shape == gate.output_shape == SHAPE
+
+
+def test_a_product_of_two_paths_is_no_gate():
+    image = keras.Input(SHAPE)
+    paths = [layers.Conv2D(3, 1)(image), layers.Conv2D(3, 1)(image)]
+    model = keras.Model(image, layers.Multiply(name="product")(paths))
+    with pytest.raises(UnsupportedModelError, match="'product' .*Add of two"):
+        calls(model)
+
+
 def test_the_front_ends_before_the_first_layer_that_counts():
     image = keras.Input(SHAPE)
     x = layers.RandomFlip()(image) / 255.0 - 0.5
@@ -106,9 +130,10 @@ def test_a_call_can_be_made_of_another_layer():
 
 def test_what_forbids_a_straight_path_is_named():
     image = keras.Input(SHAPE)
-    gate = layers.Multiply(name="gate")([image, layers.Dense(3)(image)])
-    model = keras.Model(image, layers.Add(name="sum")([image, gate]))
-    with pytest.raises(UnsupportedModelError, match="'gate' .*Add of two"):
+    both = layers.Concatenate(name="both")([image, layers.Dense(3)(image)])
+    sums = layers.Add(name="sum")([image, layers.Conv2D(3, 1)(both)])
+    model = keras.Model(image, sums)
+    with pytest.raises(UnsupportedModelError, match="'both' .*Add of two"):
         calls(model)
 
 

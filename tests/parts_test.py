@@ -154,3 +154,12 @@ def test_the_error_at_a_sum_shows_the_sum_that_comes_closest():
 def test_the_error_lists_the_kinds_where_none_is_close(item):
     with pytest.raises(UnsupportedModelError, match="start of one of conv, "):
         read(item)
+
+
+def test_an_expansion_by_a_fraction_is_read_as_the_nearest_whole_number():
+    branch = [conv(10, 1), RELU, depthwise(), RELU, conv(4, 1)]
+    text, remarks = read(total(branch))
+    assert text == "inverted_residual3x3-4x2"
+    assert remarks == ["expands to 10, built to 8"]
+    branch[0] = conv(12, 1)
+    assert read(total(branch)) == ("inverted_residual3x3-4x3", [])

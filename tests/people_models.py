@@ -296,6 +296,44 @@ _RESNET50 = " ".join(
     for strides in ["" if filters == 256 else "/2", *[""] * (num - 1)]
 )
 
+
+def squeeze_and_excitation():
+    def block(x):
+        x = conv_bn_relu(x, 8)
+        gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
+        gate = layers.Dense(2, activation="relu")(gate)
+        gate = layers.Dense(8, activation="sigmoid")(gate)
+        x = layers.Multiply()([x, gate])
+        # A second gate, with nothing but operations.
+        x = conv_bn_relu(x, 8)
+        gate = keras.ops.mean(x, axis=(1, 2))
+        gate = layers.Reshape((1, 1, 8))(layers.Dense(8)(gate))
+        return keras.ops.sigmoid(gate) * x
+
+    return graph(block)
+
+
+def gated_residual():
+    def block(x):
+        x = conv_bn_relu(x, 8)
+        y = layers.Conv2D(8, 3, **SAME)(conv_bn_relu(x, 8))
+        gate = layers.GlobalAveragePooling2D(keepdims=True)(y)
+        y = layers.Multiply(name="gate")([y, layers.Dense(8)(gate)])
+        return layers.Add()([x, y])
+
+    return graph(block)
+
+
+def swish_as_a_product():
+    def block(x):
+        x = layers.Conv2D(8, 3, **SAME)(x)
+        x = layers.Multiply()([x, layers.Activation("sigmoid")(x)])
+        x = layers.Conv2D(12, 5, 2, **SAME)(x)
+        return x * (layers.ReLU(6.0)(x + 3.0) / 6.0)
+
+    return graph(block)
+
+
 READ = {
     keras_mnist: "conv3x3-32 max_pool2x2/2 conv3x3-64 max_pool2x2/2 flatten",
     tensorflow_cifar10: "conv3x3-32 max_pool2x2/2 conv3x3-64 max_pool2x2/2 "
@@ -321,6 +359,9 @@ READ = {
     "separable_conv3x3-32 max_pool3x3/2",
     linear_expansion: "conv3x3-8 inverted_residual5x5-8x3 "
     "inverted_residual5x5-12x3",
+    squeeze_and_excitation: "conv3x3-8 conv3x3-8",
+    gated_residual: "conv3x3-8 residual3x3-8",
+    swish_as_a_product: "conv3x3-8 conv5x5-12/2",
     transfer_learning: f"conv7x7-64/2 max_pool3x3/2 {_RESNET50}",
     grey_images: "conv3x3-8 max_pool2x2/2 flatten",
 }
@@ -329,24 +370,19 @@ READ = {
 # Refused.
 
 
-def squeeze_and_excitation():
+def attention_over_places():
     def block(x):
         x = conv_bn_relu(x, 8)
-        gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
-        gate = layers.Dense(2, activation="relu")(gate)
-        gate = layers.Dense(8, activation="sigmoid")(gate)
+        gate = layers.Conv2D(1, 7, activation="sigmoid", **SAME)(x)
         return layers.Multiply(name="gate")([x, gate])
 
     return graph(block)
 
 
-def gated_residual():
+def gated_by_another():
     def block(x):
-        x = conv_bn_relu(x, 8)
-        y = layers.Conv2D(8, 3, **SAME)(conv_bn_relu(x, 8))
-        gate = layers.GlobalAveragePooling2D(keepdims=True)(y)
-        y = layers.Multiply(name="gate")([y, layers.Dense(8)(gate)])
-        return layers.Add()([x, y])
+        gate = layers.Conv2D(8, 3, activation="sigmoid", **SAME)(x)
+        return layers.Multiply(name="gate")([conv_bn_relu(x, 8), gate])
 
     return graph(block)
 
@@ -546,8 +582,8 @@ def resized_inside():
 
 
 REFUSED = {
-    squeeze_and_excitation: ("gate", "Add of two"),
-    gated_residual: ("gate", "Add of two"),
+    attention_over_places: ("gate", "a gate of one number a channel"),
+    gated_by_another: ("gate", "Add of two"),
     dense_on_maps: ("hidden", "no Dense on maps"),
     grouped: ("grouped", "groups 1"),
     dilated: ("atrous", "dilation_rate 1"),

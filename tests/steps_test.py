@@ -116,6 +116,25 @@ def test_a_sum_counts_the_layers_of_its_paths():
     assert step.output_shape == SHAPE
 
 
+def test_a_gate_is_left_out_and_its_layers_counted():
+    image = keras.Input(SHAPE)
+    pool, dense = layers.GlobalAveragePooling2D(), layers.Dense(3)
+    multiply = layers.Multiply()
+    model = keras.Model(image, multiply([image, dense(pool(image))]))
+    (step,) = steps(calls(model), SHAPE)
+    assert (step.item, step.output_shape) == (None, SHAPE)
+    assert step.layers == (pool, dense, multiply)
+    assert step.remarks == ("a gate left out",)
+
+
+def test_a_product_with_what_has_no_weights_is_an_activation():
+    image = keras.Input(SHAPE)
+    sigmoid = layers.Activation("sigmoid")
+    model = keras.Model(image, layers.Multiply()([image, sigmoid(image)]))
+    (step,) = steps(calls(model), SHAPE)
+    assert (step.item, step.remarks) == (RELU, ("x * sigmoid built as relu",))
+
+
 @pytest.mark.parametrize(
     ("layer", "name"),
     [
