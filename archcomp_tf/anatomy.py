@@ -90,15 +90,17 @@ def change(before: Layer, after: Layer) -> str:
 
 
 def layers_section(
-    teacher: Sequence[Part], student: Sequence[Part], others: int
+    teacher: Sequence[Part], student: Sequence[Part], others: int | None
 ) -> str:
     """The student drawn beside its teacher.
 
     Args:
       teacher: its layers.
       student: its layers, slot by slot those of the teacher.
-      others: parameters that the teacher has outside of its layers.
+      others: parameters that the teacher has outside of its layers; None where
+        the layers are not the teacher's, but of what was searched around.
     """
+    name = "searched around" if others is None else "teacher"
     widest = max(part.output_shape[-1] for part in (*teacher, *student))
     rows = []
     for old, new in zip(teacher, student, strict=True):
@@ -109,19 +111,21 @@ def layers_section(
             f'<td class="text {style}">{html.escape(done)}</td>'
             f"{_cost_cells([old], [new])}</tr>"
         )
-    more = f" The teacher has {others:,} parameters beside these."
+    more = ""
+    if others:
+        more = f" The teacher has {others:,} parameters beside these."
     return page.section(
         "Layer by layer",
         '<table class="layers"><caption>A block is as large as the layer has '
         "output channels; under it stands the shape of the output."
-        f"{more if others else ''}</caption><thead>"
+        f"{more}</caption><thead>"
         '<tr><td colspan="3"></td>'
         '<th colspan="2" scope="colgroup">parameters</th>'
         '<th colspan="2" scope="colgroup">multiply-adds</th></tr>'
-        '<tr><th scope="col" class="layer">teacher</th>'
+        f'<tr><th scope="col" class="layer">{name}</th>'
         '<th scope="col" class="layer text">student</th>'
         '<th scope="col" class="text">what was done</th>',
-        *2 * ['<th scope="col">teacher</th><th scope="col">student</th>'],
+        *2 * [f'<th scope="col">{name}</th><th scope="col">student</th>'],
         "</tr></thead><tbody>",
         *rows,
         '</tbody><tfoot><tr><td class="layer"><span>all layers</span></td>'

@@ -41,7 +41,6 @@ def headline(results: Mapping[str, Any]) -> str:
 def answer_section(results: Mapping[str, Any]) -> str:
     """How much smaller, how accurate, how fast, of a results.json."""
     teacher, student = results["teacher"], results["student"]
-    work = [network["num_flops"] // 2 for network in (teacher, student)]
     entries = [
         (
             f"{student['compression_ratio']:.1f}×",
@@ -54,11 +53,13 @@ def answer_section(results: Mapping[str, Any]) -> str:
             "test accuracy",
             f"the teacher has {teacher['test_accuracy']:.2%}",
         ),
-        (
-            *_times(*work, "less work", "more work"),
-            f"{work[1]:,} multiply-adds an image; the teacher has {work[0]:,}",
-        ),
     ]
+    if teacher["num_flops"] is not None:
+        work = [network["num_flops"] // 2 for network in (teacher, student)]
+        text = (
+            f"{work[1]:,} multiply-adds an image; the teacher has {work[0]:,}"
+        )
+        entries.append((*_times(*work, "less work", "more work"), text))
     if files := results.get("files"):
         before = files["teacher_float32"]
         students = {n: f for n, f in files.items() if n.startswith("student")}
@@ -98,7 +99,7 @@ def controls_section(networks: Networks) -> str:
             _look(name)[0],
             f"{network['num_params']:,}",
             f"{size / network['num_params']:.1f}×",
-            f"{network['num_flops'] // 2:,}",
+            _multiply_adds(network),
             f"{network['validation_accuracy']:.2%}",
             f"{network['test_accuracy']:.2%}",
             _mean_and_spread(_tests(network)),
@@ -148,6 +149,12 @@ def controls_section(networks: Networks) -> str:
             networks_legend(networks),
         ),
     )
+
+
+def _multiply_adds(network: Mapping[str, Any]) -> str:
+    """Nothing of a teacher that is not what is searched around."""
+    work = network["num_flops"]
+    return "" if work is None else f"{work // 2:,}"
 
 
 def _verdict(

@@ -55,8 +55,8 @@ def default_config() -> ml_collections.ConfigDict:
     config.data_dir = ""  # "" is TFDS' own default
     config.validation_fraction = 0.2
 
-    # The network to compress: the text form of an architecture, trained by
-    # the recipe, or the path of a trained .keras file.
+    # The network to compress: an architecture, by a name of `teachers.py` or in
+    # text form, trained by the recipe; or the path of a trained .keras file.
     config.teacher = ml_collections.ConfigDict()
     config.teacher.architecture = ""
     config.teacher.model = ""
@@ -65,8 +65,11 @@ def default_config() -> ml_collections.ConfigDict:
     # The records.jsonl of another run, to begin with what is known.
     config.corpus = ""
 
-    # See `SearchSpace.around`.
+    # See `SearchSpace.around`.  Where `around` is an architecture, students are
+    # looked for around it and not around the teacher's own layers, which then
+    # may be any.
     config.space = ml_collections.ConfigDict()
+    config.space.around = ""
     config.space.num_widths = 16
     config.space.min_width = 1 / 16
 

@@ -17,12 +17,11 @@ import numpy as np
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.cost import num_flops, num_params
-from archcomp_tf.importer import from_keras
 from archcomp_tf.layer import Shape
 from archcomp_tf.ledger import initial_samples
 from archcomp_tf.preprocessing import Preprocessing
 from archcomp_tf.run import Run
-from archcomp_tf.teachers import TEACHERS
+from archcomp_tf.teachers import TEACHERS, named
 from archcomp_tf.training import Recipe
 
 _NUM_SAMPLES = 64
@@ -73,7 +72,8 @@ def forecast(run: Run) -> list[Step]:
     num_classes = run.dataset.num_classes
     clock = _Clock(run, _flops_a_second())
 
-    space = run.space_around(teacher, shape)
+    around = run.named_architecture or teacher
+    space = run.space_around(around.compact, shape)
     samples = initial_samples(space, _NUM_SAMPLES, run.seed)
     flops = [num_flops(a, shape, num_classes) for a in samples]
     costly = float(np.quantile(flops, _COSTLY_QUANTILE))
@@ -91,6 +91,7 @@ def forecast(run: Run) -> list[Step]:
         clock.training(recipe, num_flops(TEACHERS[n], shape, num_classes))
         for n in student.controls
     ]
+    elsewhere = f" around {config.space.around}" * bool(config.space.around)
     each = f"{label_recipe.epochs} epochs of {clock.images(label_recipe):,}"
     long = f"{recipe.epochs} epochs of {clock.images(recipe):,} images"
     steps = [
@@ -114,7 +115,7 @@ def forecast(run: Run) -> list[Step]:
         Step(
             "autoencoder",
             f"an embedding of {config.autoencoder.num_architectures:,} "
-            "networks, none of them trained",
+            f"networks{elsewhere}, none of them trained",
             _EMBEDDING_SECONDS,
         ),
         Step(
@@ -211,9 +212,10 @@ def _teacher(run: Run) -> tuple[Architecture, Shape, int, Recipe | None]:
         front = Preprocessing(model).output_shape
         shape = shape if None in front else front
         # Not all of it may be as its layers are read, see `explain`.
-        return from_keras(model).compact, shape, model.count_params(), None
+        teacher = run.architecture_of(model).compact
+        return teacher, shape, model.count_params(), None
     settings = run.config.teacher
-    teacher = Architecture.parse(settings.architecture).compact
+    teacher = named(settings.architecture).compact
     size = num_params(teacher, shape, run.dataset.num_classes)
     return teacher, shape, size, Recipe(**settings.recipe)
 

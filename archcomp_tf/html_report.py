@@ -65,9 +65,11 @@ def html_report(
             members[student],
         )
     )
-    others = results["teacher"]["num_params"] - sum(
-        part.num_params for part in teacher_parts
-    )
+    others = None
+    if results["teacher"]["num_flops"] is not None:
+        others = results["teacher"]["num_params"] - sum(
+            part.num_params for part in teacher_parts
+        )
     return page.page(
         f"{results['dataset']}: {comparison.headline(results)}",
         [

@@ -33,12 +33,13 @@ attention, recurrence, weights that are used twice, several inputs or outputs.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 import keras
 
 from archcomp_tf import keras_graph, reading
 from archcomp_tf.architecture import Architecture
-from archcomp_tf.keras_graph import UnsupportedModelError
+from archcomp_tf.keras_graph import Call, UnsupportedModelError
 from archcomp_tf.layer import Op
 from archcomp_tf.parts import LEFT_OUT, Part, parts_of, with_strays
 from archcomp_tf.reading import Reading
@@ -87,6 +88,7 @@ def explain(model: keras.Model) -> Reading:
     `from_keras`.
     """
     calls = keras_graph.calls(model)
+    _check_used_once(calls)
     front = keras_graph.front(calls)
     shape = tuple(model.inputs[0].shape[1:])
     shape = front[-1].output_shape if front else shape
@@ -107,6 +109,14 @@ def explain(model: keras.Model) -> Reading:
     ]
     rows[:0] = [reading.front_row(front)] if front else []
     return Reading(architecture, shape, num_classes, tuple(rows))
+
+
+def _check_used_once(row: Iterable[Call]) -> None:
+    seen = set()
+    for call in keras_graph.flat(row):
+        if call.layer in seen and getattr(call.layer, "weights", ()):
+            raise UnsupportedModelError(call.layer, "one use", "shared weights")
+        seen.add(call.layer)
 
 
 def _classifier(model: keras.Model, row: list[Step]) -> tuple[list[Step], Step]:

@@ -2,9 +2,12 @@
 
 A graph can be read where it is a row of layers, some of which add the results
 of two straight rows, and some scale a tensor by a gate: by what was made of
-that tensor itself.  What is done to the image in front of the first layer
-that counts (scaling, normalization, augmentation, a change of size) is its
-front; there, operations such as `x / 255` do as well as layers.
+that tensor itself.  Any other part, from where all of it comes from to where
+all of it goes, is one call that holds the error to raise.
+
+What is done to the image in front of the first layer that counts (scaling,
+normalization, augmentation, a change of size) is the front of a model; there,
+operations such as `x / 255` do as well as layers.
 """
 
 from __future__ import annotations
@@ -56,6 +59,7 @@ class Call:
       input_shape: without the batch, of the tensor that it takes or where the
         paths part.
       output_shape: without the batch.
+      error: why the part of the graph that ends here cannot be read.
     """
 
     layer: Any
@@ -63,6 +67,7 @@ class Call:
     paths: tuple[tuple[Call, ...], ...] = ()
     input_shape: Shape = ()
     output_shape: Shape = ()
+    error: UnsupportedModelError | None = None
 
     @property
     def name(self) -> str:
@@ -78,6 +83,8 @@ class Call:
     @property
     def in_front(self) -> bool:
         """Whether it prepares an image, where nothing stands before it."""
+        if self.error:
+            return False
         if _IMAGE_FRONT.fullmatch(self.name):
             return len(self.output_shape) == 3
         if self.paths and self.name == "add":
@@ -127,18 +134,14 @@ class Call:
 def calls(model: keras.Model) -> tuple[Call, ...]:
     """Every call from the input of a model to its output, in order.
 
+    Behind a part that cannot be read there are no shapes.
+
     Raises:
-      UnsupportedModelError: the model has no graph, or one that is not a row
-        of layers, gates and sums of two straight rows, or uses weights twice.
+      UnsupportedModelError: the model has no graph with one input and one
+        output.
     """
     start, end = _ends(model)
-    row = _with_shapes(_between(start, end), tuple(start.shape[1:]))
-    seen = set()
-    for call in flat(row):
-        if call.layer in seen and getattr(call.layer, "weights", ()):
-            raise UnsupportedModelError(call.layer, "one use", "shared weights")
-        seen.add(call.layer)
-    return row
+    return _with_shapes(_between(start, end), tuple(start.shape[1:]))
 
 
 def front(row: Iterable[Call]) -> tuple[Call, ...]:
@@ -178,16 +181,46 @@ def _between(start, end) -> tuple[Call, ...]:
     row = []
     while end is not start:
         layer, node = _made_by(end)
-        sources, paths = node.input_tensors, ()
-        end = sources[0] if len(sources) == 1 else _fork(layer, sources)
-        if len(sources) > 1:
-            paths = tuple(_between(end, source) for source in sources)
-        if isinstance(layer, keras.Model):
-            row += reversed(_between(*_ends(layer)))
-        else:
-            row.append(Call(layer, node, paths))
-            _check_paths(row[-1])
+        sources = node.input_tensors
+        try:
+            end, paths = sources[0], ()
+            if len(sources) > 1:
+                end = _fork(layer, sources)
+                paths = tuple(_between(end, source) for source in sources)
+            if isinstance(layer, keras.Model):
+                row += reversed(_between(*_ends(layer)))
+            else:
+                call = Call(layer, node, paths)
+                _check_paths(call)
+                row.append(call)
+        except UnsupportedModelError as error:
+            row.append(Call(layer, node, error=error))
+            end = _source(sources)
     return tuple(reversed(row))
+
+
+def _source(tensors: list) -> keras.KerasTensor:
+    """The nearest tensor that all of what some are made of goes through."""
+    found = list(tensors)
+    for tensor in found:
+        if _is_made_of(tensors, tensor):
+            break
+        new = _made_by(tensor)[1].input_tensors
+        found += (x for x in new if not any(x is other for other in found))
+    return tensor
+
+
+def _is_made_of(tensors: list, source: keras.KerasTensor) -> bool:
+    """Whether every way from the input to some tensors goes through one."""
+    waiting, seen = list(tensors), {id(source)}
+    while waiting:
+        tensor = waiting.pop()
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            waiting += (above := _made_by(tensor)[1].input_tensors)
+            if not above:
+                return False
+    return True
 
 
 def _fork(layer, sources: list):
@@ -248,8 +281,10 @@ def _not_a_sum(layer, inputs: Sequence) -> UnsupportedModelError:
 
 
 def _with_shapes(row: Iterable[Call], shape: Shape) -> tuple[Call, ...]:
-    found = []
+    found, row = [], iter(row)
     for call in row:
+        if call.error:
+            return (*found, call, *row)
         found.append(call.with_shapes(shape))
         shape = found[-1].output_shape
     return tuple(found)

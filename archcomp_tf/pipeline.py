@@ -41,7 +41,6 @@ from archcomp_tf.fitting import (
     unlabelled_mix,
 )
 from archcomp_tf.forecast import forecast, forecast_lines
-from archcomp_tf.importer import from_keras
 from archcomp_tf.inference import accuracy, teacher_logits
 from archcomp_tf.latent import latent_map
 from archcomp_tf.ledger import SearchResult, initial_samples
@@ -50,7 +49,7 @@ from archcomp_tf.objective import Objective
 from archcomp_tf.outcome import write_outcome
 from archcomp_tf.preprocessing import Preprocessing
 from archcomp_tf.run import Run
-from archcomp_tf.teachers import TEACHERS
+from archcomp_tf.teachers import TEACHERS, named
 from archcomp_tf.training import Recipe, build_and_train
 
 _LOGGER = logging.getLogger(__name__)
@@ -121,7 +120,8 @@ def compress(
 
     Raises:
       DataError: the data cannot be used.
-      UnsupportedModelError: names the layer of the teacher that cannot be read.
+      UnsupportedModelError: names the layer of the teacher that cannot be
+        read, where `config.space.around` names no other network.
       LimitError: no network that was found keeps to the limits; says which is
         the nearest.
     """
@@ -221,15 +221,16 @@ class Pipeline:
             ready = run.ready_teacher()
             model = ready or self._trained_teacher(checkpoint)
             preprocessing = Preprocessing(model)
-            architecture = from_keras(model)
             with run.workdir.replacing("teacher/model.keras") as path:
                 save_keras(model, path)
             images = preprocessing.scaled(run.dataset.train.images)
             logits = teacher_logits(model, images)
             with run.workdir.replacing("teacher/logits.npy") as path:
                 np.save(path, logits)
-            record |= run.described(architecture)
+            record |= run.described(run.architecture_of(model))
             record["num_params"] = model.count_params()
+            if run.named_architecture:
+                record["num_flops"] = None  # those are not the teacher's
             record["validation_accuracy"] = accuracy(
                 model, preprocessing.scaled_split(run.dataset.validation)
             )
@@ -428,7 +429,7 @@ class Pipeline:
     def _trained_teacher(self, checkpoint: Checkpoint) -> keras.Model:
         settings = self._run.config.teacher
         model, result = build_and_train(
-            Architecture.parse(settings.architecture),
+            named(settings.architecture),
             self._run.dataset,
             Recipe(**settings.recipe),
             seed=self._run.seed,

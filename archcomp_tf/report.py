@@ -101,7 +101,7 @@ def results_table(results: Mapping[str, Any]) -> str:
                 name,
                 f"{network['num_params']:,}",
                 f"{size / network['num_params']:.1f}x",
-                f"{network['num_flops'] / 1e6:.2f}",
+                _megaflops(network),
                 f"{network['validation_accuracy']:.2%}",
                 f"{network['test_accuracy']:.2%}",
                 _mean_and_spread(
@@ -216,6 +216,9 @@ def results_text(results: Mapping[str, Any]) -> str:
     seconds = ", ".join(
         f"{stage} {s:.0f} s" for stage, s in results["seconds"].items()
     )
+    # Of a teacher that is not what is searched around, the work is not known.
+    own = teacher["num_flops"] is not None
+    start = "Teacher" if own else "Searched around, not the teacher's own"
     change = (
         f"{lost:.2f} points of test accuracy lost"
         if lost >= 0
@@ -229,7 +232,7 @@ def results_text(results: Mapping[str, Any]) -> str:
 {results_table(results)}
 {files_table(results["files"])}
 Student: `{student["architecture"]}`
-Teacher: `{teacher["architecture"]}`
+{start}: `{teacher["architecture"]}`
 Labels: {results["search"]["num_labels"]} in {results["search"]["num_rounds"]} \
 rounds. Time: {seconds}.
 """
@@ -245,6 +248,11 @@ def _networks(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
             for name, control in results["controls"].items()
         },
     }
+
+
+def _megaflops(network: Mapping[str, Any]) -> str:
+    work = network["num_flops"]
+    return "" if work is None else f"{work / 1e6:.2f}"
 
 
 def _mean_and_spread(values: Sequence[float]) -> str:

@@ -22,7 +22,9 @@ from archcomp_tf.config import ConfigError, make_limits, make_objective
 from archcomp_tf.corpus import OK, Corpus, Record
 from archcomp_tf.datasets import Dataset, Split
 from archcomp_tf.fitting import MIN_LABELS, check_num_labels
+from archcomp_tf.importer import from_keras
 from archcomp_tf.inference import check_fit
+from archcomp_tf.keras_graph import UnsupportedModelError
 from archcomp_tf.labeling import Labeler
 from archcomp_tf.layer import Shape
 from archcomp_tf.ledger import SearchResult
@@ -31,6 +33,7 @@ from archcomp_tf.objective import Objective
 from archcomp_tf.preprocessing import Preprocessing
 from archcomp_tf.search_space import SearchSpace
 from archcomp_tf.task import Task
+from archcomp_tf.teachers import named
 from archcomp_tf.training import Recipe
 from archcomp_tf.workdir import WorkingDirectory
 from archcomp_tf.workers import take_chief_address
@@ -129,6 +132,31 @@ class Run:
         return model
 
     @functools.cached_property
+    def named_architecture(self) -> Architecture | None:
+        """What is searched around in place of the teacher, if anything."""
+        text = self.config.space.around
+        return named(text) if text else None
+
+    def architecture_of(self, teacher: keras.Model) -> Architecture:
+        """What is searched around: what the config names, or the teacher.
+
+        Raises:
+          UnsupportedModelError: the config names nothing, and the teacher has
+            a layer that cannot be read.
+        """
+        if self.named_architecture:
+            return self.named_architecture
+        try:
+            return from_keras(teacher)
+        except UnsupportedModelError as error:
+            error.args = (
+                f"{error} Students can learn from it all the same where "
+                "space.around names another network to search around, such "
+                "as 'mobilenet_v2'.",
+            )
+            raise
+
+    @functools.cached_property
     def preprocessing(self) -> Preprocessing:
         """What the teacher does to an image first; students do it too."""
         return Preprocessing(
@@ -151,7 +179,7 @@ class Run:
 
     @functools.cached_property
     def teacher_architecture(self) -> Architecture:
-        """The network to compress."""
+        """The network to compress, or what is searched around in its place."""
         text = self.stage("teacher")["architecture"]
         return Architecture.parse(text).compact
 

@@ -79,6 +79,8 @@ def steps(calls: Iterable[Call], shape: Shape) -> list[Step]:
     """
     row = []
     for call in calls:
+        if call.error:
+            raise call.error
         if call.paths and call.name == "add":
             row.append(_sum(call, shape))
         elif call.is_gate:

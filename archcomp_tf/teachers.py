@@ -96,3 +96,20 @@ TEACHERS: dict[str, Architecture] = {
         "mobilenet_v2": _mobilenet_v2(),
     }.items()
 }
+
+
+def named(text: str) -> Architecture:
+    """A network of TEACHERS by its name, or any other by its text form.
+
+    Raises:
+      ValueError: it is neither.
+    """
+    if text in TEACHERS:
+        return TEACHERS[text]
+    try:
+        return Architecture.parse(text)
+    except ValueError as error:
+        raise ValueError(
+            f"Expected one of {', '.join(TEACHERS)} or the text form of an "
+            f"architecture; got {text!r}: {error}"
+        ) from error

@@ -55,6 +55,15 @@ def test_the_answer_in_large_figures():
     assert sum(element.tag == "li" for element in found) == 3
 
 
+def test_the_work_of_a_teacher_that_was_not_read_is_left_out():
+    results = findings.results()
+    results["teacher"]["num_flops"] = None
+    assert "multiply-adds" not in answer_section(results)
+    networks = _networks() | {"teacher": results["teacher"]}
+    ((_, teacher, student, *_),) = markup.tables(controls_section(networks))
+    assert (teacher[3], student[3] != "") == ("", True)
+
+
 def test_a_student_that_is_slower_is_called_slower():
     results = findings.results()
     for name, file in results["files"].items():

@@ -99,6 +99,15 @@ def test_a_teacher_that_does_not_fit_is_named_before_anything_is_foretold(
         forecast.forecast(run)
 
 
+def test_a_space_around_another_network_is_named(tmp_path):
+    run = _run(tmp_path, **{"space.around": "mobilenet_v1"})
+    texts = {step.stage: step.what for step in forecast.forecast(run)}
+    assert "around mobilenet_v1, none" in texts["autoencoder"]
+    own = _seconds(_run(tmp_path / "own"))
+    assert own["corpus"] < _seconds(run)["corpus"]
+    assert own["teacher"] == _seconds(run)["teacher"]
+
+
 def test_labels_of_another_run_stand_in_for_the_samples(tmp_path):
     run = _run(tmp_path, corpus="known.jsonl")
     assert _seconds(run)["corpus"] == 0

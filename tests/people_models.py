@@ -440,7 +440,7 @@ def factorised():
 def vision_transformer():
     image = keras.Input((16, 16, 3))
     x = layers.Conv2D(8, 4, 4)(image)
-    x = layers.Reshape((16, 8))(x)
+    x = layers.Reshape((16, 8), name="patches")(x)
     y = layers.LayerNormalization()(x)
     x = x + layers.MultiHeadAttention(2, 4, name="attention")(y, y)
     x = layers.GlobalAveragePooling1D()(x)
@@ -588,9 +588,9 @@ REFUSED = {
     grouped: ("grouped", "groups 1"),
     dilated: ("atrous", "dilation_rate 1"),
     inception: ("mixed", "Add of two"),
-    densely_connected: ("join2", "Add of two"),
+    densely_connected: ("join0", "Add of two"),
     factorised: ("across", "square window"),
-    vision_transformer: ("attention", "one input"),
+    vision_transformer: ("patches", "a reshape to one vector"),
     recurrent: ("rows", "a layer that convolves, pools or classifies"),
     cats_or_dogs: ("is_dog", "softmax Dense at the end"),
     counting: ("how_many", "one output a class"),

@@ -482,8 +482,36 @@ def test_a_teacher_that_cannot_be_read_is_refused_by_layer(tmp_path):
     pipeline = Pipeline(
         tiny.config(""), tmp_path, teacher=model, dataset=tiny.dataset()
     )
-    with pytest.raises(UnsupportedModelError, match="'up'"):
+    with pytest.raises(UnsupportedModelError, match="'up' .*space.around"):
         pipeline.teacher()
+
+
+def test_a_teacher_that_cannot_be_read_is_compressed_around_another(tmp_path):
+    inputs = keras.Input(tiny.SHAPE)
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    x = keras.layers.Concatenate()([x, keras.layers.Conv2D(4, 1)(x)])
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, keras.layers.Dense(2)(x))
+    config = tiny.config("")
+    config.space.around = "conv3x3-8 max_pool2x2/2"
+    config.student.num_seeds = config.student.num_tuning_trials = 1
+    result = archcomp_tf.compress(
+        *(model, tiny.dataset()),
+        objective=LogParams(0.05),
+        num_labels=8,
+        workdir=tmp_path,
+        config=config,
+    )
+    # It takes what the teacher takes; whose work for an image is not known.
+    assert [type(layer).__name__ for layer in result.student.layers][:2] == [
+        *("InputLayer", "Rescaling"),
+    ]
+    assert result.results["teacher"]["num_params"] == model.count_params()
+    assert result.results["teacher"]["num_flops"] is None
+    text = (tmp_path / "report/RESULTS.md").read_text()
+    line = "Searched around, not the teacher's own: `conv3x3-8 max_pool2x2/2`"
+    assert line in text
+    assert "searched around</th>" in result.report.read_text()
 
 
 def test_a_trained_file_serves_as_the_teacher(tmp_path):

@@ -184,6 +184,14 @@ def test_the_summary_averages_runs_and_says_how_they_differ():
     assert "97.50 +- 0.71" in student
 
 
+def test_what_is_searched_around_is_not_called_the_teacher():
+    text = report.results_text(_changed("teacher", num_flops=None))
+    assert "Teacher: `" not in text
+    assert "not the teacher's own: `conv3x3-1000000`" in text
+    teacher = _cells(report.results_table(_changed("teacher", num_flops=None)))
+    assert teacher[2][3] == ""
+
+
 def test_the_environment_names_what_it_runs_on():
     environment = report.environment()
     assert environment["keras"] == keras.__version__

@@ -5,9 +5,10 @@ import itertools
 import pytest
 
 from archcomp_tf import cost
+from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
 from archcomp_tf.search_space import SearchSpace
-from archcomp_tf.teachers import TEACHERS
+from archcomp_tf.teachers import TEACHERS, named
 
 
 def _vgg_params(*widths: int) -> int:
@@ -56,3 +57,10 @@ def test_a_teacher_has_the_parameters_of_its_family(name):
 @pytest.mark.parametrize("name", TEACHERS)
 def test_a_teacher_is_in_the_space_around_it(name):
     assert SearchSpace.around(TEACHERS[name]).contains(TEACHERS[name])
+
+
+def test_a_network_is_named_or_written_out():
+    assert named("vgg16") is TEACHERS["vgg16"]
+    assert named("conv3x3-8") == Architecture.parse("conv3x3-8")
+    with pytest.raises(ValueError, match="vgg16, .*got 'vgg15': "):
+        named("vgg15")
