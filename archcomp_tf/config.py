@@ -196,7 +196,7 @@ def classifier_config(
         )
         config.labels.num_labels = 300
         config.labels.recipe = recipe_config(
-            num_images=20_000, epochs=10, batch_size=128
+            num_images=20_000, epochs=10, batch_size=128, **_DISTILLATION
         )
         config.student.recipe = recipe_config(
             epochs=200,
