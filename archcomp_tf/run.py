@@ -33,7 +33,7 @@ from archcomp_tf.objective import Objective
 from archcomp_tf.preprocessing import Preprocessing
 from archcomp_tf.search_space import SearchSpace
 from archcomp_tf.task import Task
-from archcomp_tf.teachers import named
+from archcomp_tf.teachers import TEACHERS, named
 from archcomp_tf.training import Recipe
 from archcomp_tf.workdir import WorkingDirectory
 from archcomp_tf.workers import take_chief_address
@@ -151,8 +151,8 @@ class Run:
         except UnsupportedModelError as error:
             error.args = (
                 f"{error} Students can learn from it all the same where "
-                "space.around names another network to search around, such "
-                "as 'mobilenet_v2'.",
+                "space.around names another network to search around: one of "
+                f"{', '.join(TEACHERS)}, or the text form of an architecture.",
             )
             raise
 
