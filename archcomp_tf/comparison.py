@@ -23,6 +23,9 @@ _LOOKS = {
     "teacher": ("teacher", "teacher", "square"),
     "student": ("student", "student", "star"),
     "width_scaled": ("teacher scaled in width", "width_scaled", "triangle"),
+    "around_scaled": (
+        *("searched around, scaled in width", "width_scaled", "triangle"),
+    ),
     "random_search": ("best of random search", "random_search", "diamond"),
 }
 

@@ -378,6 +378,7 @@ class Pipeline:
             return
         run = self._run
         with self._timed("controls") as record:
+            around = run.named_architecture
             scaled = baselines.scaled_to(
                 run.teacher_architecture,
                 student["num_params"],
@@ -391,7 +392,7 @@ class Pipeline:
                 seed=run.seed,
             )
             networks = {
-                "width_scaled": scaled,
+                "around_scaled" if around else "width_scaled": scaled,
                 "random_search": self._finals.best(random).architecture.compact,
                 **{n: TEACHERS[n] for n in run.config.student.controls},
             }

@@ -19,6 +19,7 @@ with epy.lazy_imports():
 # Networks beside the student: key in results.json -> name in tables.
 _CONTROLS = {
     "width_scaled": "teacher scaled in width",
+    "around_scaled": "searched around, scaled in width",
     "random_search": "best of random search",
 }
 

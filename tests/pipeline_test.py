@@ -510,7 +510,7 @@ def test_a_teacher_that_cannot_be_read_is_compressed_around_another(tmp_path):
     assert result.results["teacher"]["num_flops"] is None
     text = (tmp_path / "report/RESULTS.md").read_text()
     line = "Searched around, not the teacher's own: `conv3x3-8 max_pool2x2/2`"
-    assert line in text
+    assert line in text and "| searched around, scaled in width |" in text
     assert "searched around</th>" in result.report.read_text()
 
 
