@@ -23,7 +23,7 @@ from archcomp_tf.layer import Shape
 
 _NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
 # What `np.load` raises for a file that is not an .npz, whole and plain.
-_UNREADABLE = (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile)
+_UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile)
 _READ_BATCH = 1024
 
 
@@ -218,7 +218,10 @@ def _read_npz(path: str) -> list[np.ndarray]:
     if not pathlib.Path(path).is_file():
         raise DataError(f"There is no file {path}.")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise ValueError("it holds a single array")
+        with file:
             missing = [key for key in _NPZ_KEYS if key not in file]
             if missing:
                 raise DataError(
