@@ -158,9 +158,8 @@ def _starts(row: list[Step], exact: bool) -> Iterator[Part]:
             yield Part(None, (row[0],), (LEFT_OUT,))
         return
     for layer in _candidates(items, channels):
-        block = layer.expand(channels)
         if exact:
-            wanted = _items(block)
+            wanted = _items(layer.expand(channels))
             found = len(wanted) if items[: len(wanted)] == wanted else 0, ()
         else:
             found = _layer_alike(items, layer, channels) or (0, ())

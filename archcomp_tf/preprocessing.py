@@ -28,18 +28,6 @@ _INPUT_NAME = "image"  # as in `builder.build`
 _ANY_SIZE = 32  # side of a probe where a model takes images of any size
 
 
-def front_layers(model: keras.Model) -> tuple[keras.Operation, ...]:
-    """The layers, and operations such as `x / 255`, of a model's front.
-
-    Args:
-      model: functional or built Sequential; nested models are looked into.
-
-    Raises:
-      UnsupportedModelError: the graph cannot be read.
-    """
-    return tuple(call.layer for call in _front(model))
-
-
 class Preprocessing:
     """The front of a model, apart from the model.
 
@@ -53,9 +41,9 @@ class Preprocessing:
         """Takes the front of `model`, which stays as it is.
 
         Raises:
-          UnsupportedModelError: the graph of the model cannot be read.
+          UnsupportedModelError: the model has no graph.
         """
-        self._front = _front(model)
+        self._front = keras_graph.front(keras_graph.calls(model))
         self._tensor = model.inputs[0]
         self.input_shape: Shape = tuple(self._tensor.shape[1:])
         self.output_shape: Shape = (
@@ -196,10 +184,6 @@ class Preprocessing:
         for call in self._front:
             x = call(x, copied)
         return inputs, x
-
-
-def _front(model: keras.Model) -> tuple[keras_graph.Call, ...]:
-    return keras_graph.front(keras_graph.calls(model))
 
 
 def _config(layer: keras.Layer) -> dict[str, Any]:

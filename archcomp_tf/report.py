@@ -42,7 +42,8 @@ def assemble_results(
       files: LiteRT file -> its bytes, accuracy and latency.
 
     Returns:
-      Plain values, as JSON has them.
+      Plain values, as JSON has them.  The teacher's num_flops are None where
+      its architecture is not its own, but what was searched around.
     """
     teacher = stages["teacher"]
     controls = {k: v for k, v in stages["controls"].items() if k != "seconds"}

@@ -5,16 +5,22 @@ import numpy as np
 import pytest
 from keras import layers
 
+from archcomp_tf import keras_graph
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
 from archcomp_tf.datasets import Split
 from archcomp_tf.importer import from_keras
 from archcomp_tf.keras_graph import UnsupportedModelError
-from archcomp_tf.preprocessing import Preprocessing, front_layers
+from archcomp_tf.preprocessing import Preprocessing
 
 SHAPE = (8, 8, 3)
 CLASSES = 4
 STUDENT = Architecture.parse("conv3x3-4 inverted_residual3x3-4x2 max_pool2x2/2")
+
+
+def front_layers(model):
+    front = keras_graph.front(keras_graph.calls(model))
+    return tuple(call.layer for call in front)
 
 
 def closed(image, x):
