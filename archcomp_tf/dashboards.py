@@ -22,8 +22,9 @@ from tensorboard.plugins.hparams import summary_v2 as hparams_api
 from tensorboard.plugins.scalar import summary_v2 as scalar_api
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from archcomp_tf.corpus import Record
+from archcomp_tf.corpus import OK, Record
 from archcomp_tf.latent import LatentMap
+from archcomp_tf.ledger import SearchResult
 
 _METRICS = ("accuracy", "log10_params")
 _STRIDE = 4  # every so many steps of a descent are in the projector
@@ -60,6 +61,34 @@ def write_scalars(
             for name, values in scalars.items()
             for step, value in enumerate(values)
         ),
+    )
+
+
+def write_search(directory: str | os.PathLike, result: SearchResult) -> None:
+    """Writes a search's labels, in their order, and its rounds' descents.
+
+    Args:
+      directory: of TensorBoard's runs.
+      result: of the search.
+    """
+    labelled = [r for r in result.history if r.status == OK]
+    write_scalars(
+        os.path.join(directory, "labels"),
+        {
+            "label/accuracy": [r.accuracy for r in labelled],
+            "label/log10_params": [
+                float(np.log10(r.num_params)) for r in labelled
+            ],
+            "label/objective": [result.score(r) for r in labelled],
+        },
+    )
+    # One run for all rounds: TensorBoard shows no more than 40 by itself.
+    write_scalars(
+        os.path.join(directory, "descents"),
+        {
+            f"descent_objective/round_{index:02d}": trace
+            for index, trace in enumerate(result.traces)
+        },
     )
 
 

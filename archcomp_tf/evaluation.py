@@ -192,6 +192,21 @@ def optimism(
     return result
 
 
+def proposals_spearman(result: SearchResult) -> float | None:
+    """Rank correlation of the accuracies predicted and then labelled.
+
+    None where fewer than two proposals were labelled, or all alike.
+    """
+    pairs = [
+        (result.predictions[r.architecture.fingerprint], r.accuracy)
+        for r in result.history
+        if r.status == OK and r.architecture.fingerprint in result.predictions
+    ]
+    if len(pairs) < 2 or any(len(set(v)) < 2 for v in zip(*pairs, strict=True)):
+        return None
+    return float(scipy.stats.spearmanr(*zip(*pairs, strict=True)).statistic)
+
+
 def regret_curve(
     result: SearchResult,
     accuracy: Callable[[Architecture], float],

@@ -21,29 +21,26 @@ from typing import Any
 import keras
 import ml_collections
 import numpy as np
-import scipy.stats
 
 from archcomp_tf import baselines, datasets
 from archcomp_tf.architecture import Architecture
-from archcomp_tf.autoencoder import ArchitectureAutoencoder
 from archcomp_tf.checkpoint import Checkpoint
 from archcomp_tf.compression import search
 from archcomp_tf.config import default_config
-from archcomp_tf.corpus import OK, Record
-from archcomp_tf.dashboards import write_scalars
-from archcomp_tf.evaluation import exact_reconstruction, params_error
-from archcomp_tf.export import export_embedding, save_keras
-from archcomp_tf.finals import Finals, folder_of
-from archcomp_tf.fitting import (
-    MIN_LABELS,
-    fit_autoencoder,
-    fit_ensemble_head,
-    unlabelled_mix,
+from archcomp_tf.corpus import Record
+from archcomp_tf.dashboards import write_scalars, write_search
+from archcomp_tf.embedding import (
+    learn_embedding,
+    learnt_embedding,
+    leave_embedding,
 )
+from archcomp_tf.evaluation import proposals_spearman
+from archcomp_tf.export import save_keras
+from archcomp_tf.finals import Finals, folder_of
+from archcomp_tf.fitting import MIN_LABELS
 from archcomp_tf.forecast import forecast, forecast_lines
 from archcomp_tf.inference import accuracy, teacher_logits
-from archcomp_tf.latent import latent_map
-from archcomp_tf.ledger import SearchResult, initial_samples
+from archcomp_tf.ledger import initial_samples
 from archcomp_tf.limits import Limits
 from archcomp_tf.objective import Objective
 from archcomp_tf.outcome import write_outcome
@@ -64,7 +61,6 @@ STAGES = {
     "controls": "bin/train_controls.py",
     "report": "bin/write_report.py",
 }
-_NUM_HELD_OUT = 1000  # architectures on which the embedding is judged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -260,52 +256,8 @@ class Pipeline:
         self._run.stage("corpus")
         if self._is_done("autoencoder"):
             return
-        settings = self._run.config.autoencoder.to_dict()
-        mode, epochs = settings.pop("mode"), settings.pop("epochs")
-        num_architectures = settings.pop("num_architectures")
         with self._timed("autoencoder") as record:
-            keras.utils.set_random_seed(self._run.seed)
-            autoencoder = ArchitectureAutoencoder(self._run.space, **settings)
-            rng = np.random.default_rng(self._run.seed)
-            mix = unlabelled_mix(
-                self._run.space,
-                [self._run.teacher_architecture],
-                num_architectures + _NUM_HELD_OUT,
-                rng,
-            )
-            # Shuffled, since samples come before mutations in the mix.
-            mix = [mix[i] for i in rng.permutation(len(mix))]
-            held_out, seen = mix[:_NUM_HELD_OUT], mix[_NUM_HELD_OUT:]
-            history = fit_autoencoder(
-                autoencoder,
-                seen,
-                # Several workers leave records in any order.
-                [
-                    *self._run.known,
-                    *sorted(self._run.corpus, key=lambda r: r.key),
-                ],
-                self._run.count_params,
-                seed=self._run.seed,
-                epochs=epochs,
-                mode=mode,
-                callbacks=[
-                    keras.callbacks.TensorBoard(
-                        self._run.path("tensorboard/autoencoder"),
-                        write_graph=False,
-                    )
-                ],
-            )
-            with self._run.workdir.replacing("autoencoder/model.keras") as path:
-                autoencoder.save(path)
-            record |= {
-                "exact_reconstruction": exact_reconstruction(
-                    autoencoder, held_out
-                ),
-                "params_mape": params_error(
-                    autoencoder, held_out, self._run.count_params
-                ),
-                "reconstruction_loss": history["logits_loss"][-1],
-            }
+            record |= learn_embedding(self._run)
 
     def search(self) -> None:
         """Rounds of descent and labelling; chooses the student."""
@@ -314,9 +266,7 @@ class Pipeline:
             return
         with self._timed("search") as record:
             settings = self._run.config.labels
-            autoencoder = keras.models.load_model(
-                self._run.path("autoencoder/model.keras"), compile=False
-            )
+            autoencoder = learnt_embedding(self._run)
             result = search(
                 self._run.space,
                 self._run.labeler,
@@ -332,8 +282,8 @@ class Pipeline:
                 autoencoder=autoencoder,
                 mode=self._run.config.autoencoder.mode,
             )
-            self._write_search_scalars(result)
-            self._export_embedding(autoencoder, result)
+            write_search(self._run.path("tensorboard"), result)
+            leave_embedding(self._run, autoencoder, result)
             with self._run.workdir.replacing("search/records.jsonl") as path:
                 lines = (record.to_json() + "\n" for record in result.history)
                 path.write_text("".join(lines))
@@ -346,7 +296,7 @@ class Pipeline:
                 "best": best.architecture.to_dict(),
                 "best_accuracy": best.accuracy,
                 "predictions": result.predictions,
-                "accuracy_spearman": _spearman(result),
+                "accuracy_spearman": proposals_spearman(result),
                 "pareto": [
                     {
                         "architecture": str(r.architecture.compact),
@@ -443,48 +393,6 @@ class Pipeline:
         )
         return model
 
-    def _export_embedding(
-        self, autoencoder: ArchitectureAutoencoder, result: SearchResult
-    ) -> None:
-        """Leaves the embedding as a SavedModel, its head knowing all labels."""
-        fit_ensemble_head(
-            autoencoder,
-            autoencoder.accuracy_head,
-            result.history,
-            seed=self._run.seed,
-        )
-        with self._run.workdir.replacing("search/embedding") as path:
-            export_embedding(autoencoder, path, type(self._run.objective))
-        labelled = [r.architecture for r in result.history if r.status == OK]
-        with self._run.workdir.replacing("search/latent.npz") as path:
-            latent_map(
-                autoencoder,
-                labelled,
-                self._run.teacher_architecture,
-                self._run.objective,
-            ).save(path)
-
-    def _write_search_scalars(self, result: SearchResult) -> None:
-        labelled = [r for r in result.history if r.status == OK]
-        write_scalars(
-            self._run.path("tensorboard/labels"),
-            {
-                "label/accuracy": [r.accuracy for r in labelled],
-                "label/log10_params": [
-                    float(np.log10(r.num_params)) for r in labelled
-                ],
-                "label/objective": [result.score(r) for r in labelled],
-            },
-        )
-        # One run for all rounds: TensorBoard shows no more than 40 by itself.
-        write_scalars(
-            self._run.path("tensorboard/descents"),
-            {
-                f"descent_objective/round_{index:02d}": trace
-                for index, trace in enumerate(result.traces)
-            },
-        )
-
     def _is_done(self, name: str) -> bool:
         done = self._run.workdir.find_stage(name) is not None
         _LOGGER.info("stage %s: %s", name, "done before" if done else "starts")
@@ -497,18 +405,3 @@ class Pipeline:
         yield record
         record["seconds"] = round(time.monotonic() - start, 2)
         self._run.workdir.finish_stage(name, record)
-
-
-def _spearman(result: SearchResult) -> float | None:
-    """Rank correlation of the accuracies predicted and then labelled.
-
-    None where fewer than two proposals were labelled, or all alike.
-    """
-    pairs = [
-        (result.predictions[r.architecture.fingerprint], r.accuracy)
-        for r in result.history
-        if r.status == OK and r.architecture.fingerprint in result.predictions
-    ]
-    if len(pairs) < 2 or any(len(set(v)) < 2 for v in zip(*pairs, strict=True)):
-        return None
-    return float(scipy.stats.spearmanr(*zip(*pairs, strict=True)).statistic)

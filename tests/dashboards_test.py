@@ -14,6 +14,8 @@ from tensorboard.plugins.hparams import metadata
 
 from archcomp_tf import dashboards
 from archcomp_tf.dashboards import Session
+from archcomp_tf.ledger import SearchResult
+from archcomp_tf.objective import LogParams
 
 _TRIALS = [
     ({"learning_rate": 0.1, "temperature": 2.0}, 0.75),
@@ -22,7 +24,9 @@ _TRIALS = [
 
 
 def _events(folder):
-    return event_accumulator.EventAccumulator(str(folder)).Reload()
+    # Of each tensor all steps, where the default is a sample of ten.
+    everything = {event_accumulator.TENSORS: 0}
+    return event_accumulator.EventAccumulator(str(folder), everything).Reload()
 
 
 def _scalars(folder):
@@ -62,6 +66,33 @@ def test_scalars_are_read_back_with_their_names_steps_and_values(tmp_path):
     dashboards.write_scalars(folder, scalars)
     assert _scalars(folder) == {
         name: list(values) for name, values in scalars.items() if len(values)
+    }
+
+
+def test_a_search_is_its_labels_and_a_descent_for_each_round(tmp_path):
+    traces = np.array([0.5, 0.75]), np.array([0.25, 0.5, 0.625])
+    result = SearchResult(findings.records(), LogParams(0.05), None, {}, traces)
+    dashboards.write_search(tmp_path, result)
+    labels = _scalars(tmp_path / "labels")
+    assert set(labels) == {
+        *("label/accuracy", "label/log10_params", "label/objective")
+    }
+    # In the order of labelling, without the one that failed.
+    expected = [record.accuracy for record in findings.labelled()]
+    assert labels["label/accuracy"] == pytest.approx(expected)
+    assert labels["label/objective"] == pytest.approx(
+        [
+            accuracy - 0.05 * size
+            for accuracy, size in zip(
+                labels["label/accuracy"],
+                labels["label/log10_params"],
+                strict=True,
+            )
+        ]
+    )
+    assert _scalars(tmp_path / "descents") == {
+        f"descent_objective/round_0{index}": list(trace)
+        for index, trace in enumerate(traces)
     }
 
 

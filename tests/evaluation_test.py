@@ -116,6 +116,41 @@ def test_the_speed_of_a_descent_is_that_of_one_step(trained):
     assert speed["tracing"] > 0
 
 
+def test_proposals_are_ranked_against_what_they_came_to():
+    networks = members(6)
+    history = [
+        Record(a, accuracy, 100, status=FAILED if math.isnan(accuracy) else OK)
+        for a, accuracy in zip(
+            networks, [0.9, 0.5, 0.6, math.nan, 0.8, 0.7], strict=True
+        )
+    ]
+    # The first was a sample, of which nothing was predicted; the fourth failed.
+    predictions = {
+        a.fingerprint: value
+        for a, value in zip(
+            networks[1:], [0.1, 0.2, 0.9, 0.3, 0.4], strict=True
+        )
+    }
+    result = SearchResult(tuple(history), LogParams(0.1), None, predictions)
+    # One pair of neighbours out of order: 1 - 6 * 2 / (4 * 15).
+    assert evaluation.proposals_spearman(result) == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("predicted", [[], [0.5], [0.5, 0.5]])
+def test_too_few_proposals_or_all_alike_have_no_rank(predicted):
+    networks = members(2)
+    history = tuple(
+        Record(a, accuracy, 100)
+        for a, accuracy in zip(networks, [0.6, 0.7], strict=True)
+    )
+    predictions = {
+        a.fingerprint: value
+        for a, value in zip(networks, predicted, strict=False)
+    }
+    result = SearchResult(history, LogParams(0.1), None, predictions)
+    assert evaluation.proposals_spearman(result) is None
+
+
 def test_regret_is_that_of_the_best_label_and_not_of_the_best_network():
     architectures = members(4)
     labels = [0.5, 0.9, math.nan, 0.7]

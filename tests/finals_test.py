@@ -7,32 +7,21 @@ import tiny
 
 from archcomp_tf import finals
 from archcomp_tf.architecture import Architecture
-from archcomp_tf.builder import build
 from archcomp_tf.corpus import Record
 from archcomp_tf.finals import Finals
 from archcomp_tf.ledger import SearchResult
 from archcomp_tf.limits import LimitError
 from archcomp_tf.objective import Budget
-from archcomp_tf.pipeline import STAGES
-from archcomp_tf.run import Run
 from archcomp_tf.training import Recipe
 
 TEACHER = Architecture.parse("conv3x3-8 conv3x3-8")
 NETWORKS = [Architecture.parse(f"conv3x3-{n} conv3x3-8") for n in (2, 4, 6, 7)]
 
 
-def _run(folder, **changes) -> Run:
+def _run(folder, **changes):
     """A run that has come as far as the search."""
-    config = tiny.config("")
-    config.labels.distil = False
-    config.update_from_flattened_dict(changes)
-    run = Run(config, folder, STAGES, dataset=tiny.dataset())
-    (folder / "teacher").mkdir()
-    model = build(TEACHER, tiny.SHAPE, tiny.NUM_CLASSES)
-    model.save(folder / "teacher/model.keras")
-    record = run.described(TEACHER) | {"validation_accuracy": 0.9}
-    run.workdir.finish_stage("teacher", record)
-    return run
+    changes = {"labels.distil": False, **changes}
+    return tiny.taught_run(folder, TEACHER, **changes)
 
 
 def _result(run, accuracies) -> SearchResult:

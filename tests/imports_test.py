@@ -73,6 +73,7 @@ ROOMS = (
     "workdir",
     "run",
     "forecast",
+    "embedding",
     "finals",
     "outcome",
     "pipeline",

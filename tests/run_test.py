@@ -8,23 +8,14 @@ import tiny
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
 from archcomp_tf.objective import LogParams, Tolerance
+from archcomp_tf.pipeline import STAGES
 from archcomp_tf.run import Run
 
-BINARIES = {"teacher": "bin/train_teacher.py", "corpus": "bin/label.py"}
 NETWORK = Architecture.parse("conv3x3-8 conv3x3-8")
 
 
-def _run(folder, teacher=None, **changes) -> Run:
-    """A run whose teacher stage is done."""
-    config = tiny.config("")
-    config.update_from_flattened_dict(changes)
-    run = Run(config, folder, BINARIES, dataset=tiny.dataset())
-    teacher = teacher or build(NETWORK, tiny.SHAPE, tiny.NUM_CLASSES)
-    (folder / "teacher").mkdir(parents=True, exist_ok=True)
-    teacher.save(folder / "teacher/model.keras")
-    record = run.described(NETWORK) | {"validation_accuracy": 0.9}
-    run.workdir.finish_stage("teacher", record)
-    return run
+def _run(folder, teacher=None, **changes):
+    return tiny.taught_run(folder, NETWORK, teacher, **changes)
 
 
 def test_without_layers_in_front_images_are_learnt_from_as_they_are(tmp_path):
@@ -73,5 +64,5 @@ def test_a_limit_that_is_none_is_refused_before_anything_is_written(tmp_path):
     config = tiny.config("")
     config.limits.max_params = -1
     with pytest.raises(ValueError, match="max_params > 0; got -1"):
-        Run(config, tmp_path / "new", BINARIES)
+        Run(config, tmp_path / "new", STAGES)
     assert not (tmp_path / "new").exists()

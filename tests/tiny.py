@@ -2,8 +2,11 @@
 
 import numpy as np
 
+from archcomp_tf.builder import build
 from archcomp_tf.config import default_config, objective_config, recipe_config
 from archcomp_tf.datasets import Dataset, Split
+from archcomp_tf.pipeline import STAGES
+from archcomp_tf.run import Run
 
 SHAPE = (4, 4, 1)
 NUM_CLASSES = 2
@@ -61,6 +64,26 @@ def config(path):
         config.student.num_seeds = 2
         config.student.num_tuning_trials = 2
     return config
+
+
+def taught_run(folder, network, teacher=None, **changes):
+    """A run whose teacher stage is done.
+
+    Args:
+      folder: its working directory.
+      network: the teacher's architecture.
+      teacher: a model of it; by default it is built, and not trained.
+      **changes: flat names of the config's fields and their values.
+    """
+    settings = config("")
+    settings.update_from_flattened_dict(changes)
+    run = Run(settings, folder, STAGES, dataset=dataset())
+    teacher = teacher or build(network, SHAPE, NUM_CLASSES)
+    (run.workdir.path / "teacher").mkdir()
+    teacher.save(run.path("teacher/model.keras"))
+    record = run.described(network) | {"validation_accuracy": 0.9}
+    run.workdir.finish_stage("teacher", record)
+    return run
 
 
 def get_config():

@@ -1,0 +1,99 @@
+"""The embedding of a run: learnt before its search, exported after it."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from archcomp_tf.autoencoder import ArchitectureAutoencoder
+from archcomp_tf.corpus import OK
+from archcomp_tf.evaluation import exact_reconstruction, params_error
+from archcomp_tf.export import export_embedding
+from archcomp_tf.fitting import (
+    fit_autoencoder,
+    fit_ensemble_head,
+    unlabelled_mix,
+)
+from archcomp_tf.latent import latent_map
+from archcomp_tf.ledger import SearchResult
+from archcomp_tf.run import Run
+
+_MODEL = "autoencoder/model.keras"
+_NUM_HELD_OUT = 1000  # architectures on which the embedding is judged
+
+
+def learn_embedding(run: Run) -> dict[str, float]:
+    """Learns the embedding of a run's space, and keeps it.
+
+    Args:
+      run: the compression; its samples are labelled.
+
+    Returns:
+      How exact it is, on networks that it has not seen.
+    """
+    settings = run.config.autoencoder.to_dict()
+    mode, epochs = settings.pop("mode"), settings.pop("epochs")
+    num_architectures = settings.pop("num_architectures")
+    keras.utils.set_random_seed(run.seed)
+    autoencoder = ArchitectureAutoencoder(run.space, **settings)
+    rng = np.random.default_rng(run.seed)
+    mix = unlabelled_mix(
+        run.space,
+        [run.teacher_architecture],
+        num_architectures + _NUM_HELD_OUT,
+        rng,
+    )
+    # Shuffled, since samples come before mutations in the mix.
+    mix = [mix[i] for i in rng.permutation(len(mix))]
+    held_out, seen = mix[:_NUM_HELD_OUT], mix[_NUM_HELD_OUT:]
+    history = fit_autoencoder(
+        autoencoder,
+        seen,
+        # Several workers leave records in any order.
+        [*run.known, *sorted(run.corpus, key=lambda r: r.key)],
+        run.count_params,
+        seed=run.seed,
+        epochs=epochs,
+        mode=mode,
+        callbacks=[
+            keras.callbacks.TensorBoard(
+                run.path("tensorboard/autoencoder"), write_graph=False
+            )
+        ],
+    )
+    with run.workdir.replacing(_MODEL) as path:
+        autoencoder.save(path)
+    return {
+        "exact_reconstruction": exact_reconstruction(autoencoder, held_out),
+        "params_mape": params_error(autoencoder, held_out, run.count_params),
+        "reconstruction_loss": history["logits_loss"][-1],
+    }
+
+
+def learnt_embedding(run: Run) -> ArchitectureAutoencoder:
+    """What `learn_embedding` kept."""
+    return keras.models.load_model(run.path(_MODEL), compile=False)
+
+
+def leave_embedding(
+    run: Run, autoencoder: ArchitectureAutoencoder, result: SearchResult
+) -> None:
+    """Leaves the embedding as a SavedModel, its head knowing all labels.
+
+    Beside it lies where the labelled networks are in it, for the report.
+
+    Args:
+      run: the compression.
+      autoencoder: embedding and heads; the accuracy head is fitted again.
+      result: of the search.
+    """
+    fit_ensemble_head(
+        autoencoder, autoencoder.accuracy_head, result.history, seed=run.seed
+    )
+    with run.workdir.replacing("search/embedding") as path:
+        export_embedding(autoencoder, path, type(run.objective))
+    labelled = [r.architecture for r in result.history if r.status == OK]
+    with run.workdir.replacing("search/latent.npz") as path:
+        latent_map(
+            autoencoder, labelled, run.teacher_architecture, run.objective
+        ).save(path)

@@ -1,0 +1,65 @@
+"""Tests of the embedding of a run."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+
+from archcomp_tf import embedding
+from archcomp_tf.architecture import Architecture
+from archcomp_tf.corpus import FAILED, Record
+from archcomp_tf.latent import LatentMap
+from archcomp_tf.ledger import SearchResult
+
+TEACHER = Architecture.parse("conv3x3-8 conv3x3-8")
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory):
+    """A run whose embedding is learnt, and what was said of it."""
+    folder = tmp_path_factory.mktemp("run")
+    run = tiny.taught_run(folder, TEACHER)
+    return run, embedding.learn_embedding(run)
+
+
+def _searched(run):
+    """A search that labelled ten samples; the last failed."""
+    rng = np.random.default_rng(0)
+    samples = [run.space.sample(rng) for _ in range(10)]
+    records = [
+        Record(a, 0.5 + i / 100, run.count_params(a))
+        for i, a in enumerate(samples[:-1])
+    ]
+    failed = Record(samples[-1], np.nan, 7, status=FAILED, reason="diverged")
+    return SearchResult((*records, failed), run.objective, run.keeps)
+
+
+def test_what_is_kept_is_as_exact_as_was_said(learnt):
+    run, record = learnt
+    assert 0 <= record["exact_reconstruction"] <= 1
+    assert record["params_mape"] > 0
+    kept = embedding.learnt_embedding(run)
+    assert kept.space == run.space
+    assert kept.channels == run.config.autoencoder.channels
+
+
+def test_the_same_seed_learns_the_same(learnt, tmp_path):
+    _, record = learnt
+    again = embedding.learn_embedding(tiny.taught_run(tmp_path, TEACHER))
+    assert again == pytest.approx(record)
+
+
+def test_the_embedding_that_is_left_knows_the_labels(learnt):
+    run, _ = learnt
+    autoencoder, result = embedding.learnt_embedding(run), _searched(run)
+    embedding.leave_embedding(run, autoencoder, result)
+    left = tf.saved_model.load(run.path("search/embedding"))
+    networks = [record.architecture for record in result.history]
+    z = left.encode(autoencoder.encoding.encode(networks))
+    predicted = left.predict(z)["accuracy"].numpy()[:-1]
+    known = [record.accuracy for record in result.history[:-1]]
+    # Far nearer than a head that was not fitted, which says the same of all.
+    assert np.mean(np.abs(predicted - known)) < np.std(known)
+    places = LatentMap.load(run.path("search/latent.npz"))
+    assert len(places.z) == 9  # one failed
+    np.testing.assert_allclose(places.z, z[:-1], atol=1e-5)
