@@ -63,9 +63,9 @@ def answer_section(results: Mapping[str, Any]) -> str:
             f"{work[1]:,} multiply-adds an image; the teacher has {work[0]:,}"
         )
         entries.append((*_times(*work, "less work", "more work"), text))
-    if files := results.get("files"):
-        before = files["teacher_float32"]
-        students = {n: f for n, f in files.items() if n.startswith("student")}
+    files = results.get("files", {})
+    students = {n: f for n, f in files.items() if n.startswith("student")}
+    if (before := files.get("teacher_float32")) and students:
         for field, words, text in (
             ("bytes", ("smaller file", "larger file"), _size_text),
             ("latency_ms", ("faster", "slower"), _time_text),
@@ -184,29 +184,36 @@ def files_section(files: Mapping[str, Mapping[str, float]]) -> str:
     """What is shipped: bytes, accuracy and latency of each file.
 
     Args:
-      files: "teacher_float32" and others -> what `measurement.measure` says;
-        nothing is said where there are none.
+      files: "teacher_float32", if there is one, and others -> what
+        `measurement.measure` says; nothing is said where there are none.
     """
     if not files:
         return ""
-    teacher = files["teacher_float32"]
+    teacher = files.get("teacher_float32")
+
+    def times(file, field, digits):
+        if not teacher:
+            return ""
+        return f"{teacher[field] / file[field]:.{digits}f}×"
+
     rows = [
         [
             _file_name(name),
             _size_text(file["bytes"]),
-            f"{teacher['bytes'] / file['bytes']:.1f}×",
+            times(file, "bytes", 1),
             f"{file['accuracy']:.2%}",
             _time_text(file["latency_ms"]),
-            f"{teacher['latency_ms'] / file['latency_ms']:.2f}×",
+            times(file, "latency_ms", 2),
         ]
         for name, file in files.items()
     ]
+    (num_images,) = {file["num_images"] for file in files.values()}
     return page.section(
         "The files",
         page.table(
             "LiteRT files, measured in one run on one machine: the accuracy is "
-            f"that of the first {teacher['num_images']:,} test images, the "
-            "latency the median of one image.",
+            f"that of the first {num_images:,} test images, the latency the "
+            "median of one image.",
             ["file", "size", "smaller", "accuracy", "latency", "faster"],
             rows,
             [name.partition("_")[0] for name in files],

@@ -24,7 +24,7 @@ from archcomp_tf.finals import folder_of
 from archcomp_tf.html_report import html_report
 from archcomp_tf.inference import accuracy
 from archcomp_tf.latent import LatentMap
-from archcomp_tf.litert import ConversionError, export_litert
+from archcomp_tf.litert import PRECISIONS, ConversionError, export_litert
 from archcomp_tf.measurement import measure
 from archcomp_tf.report import assemble_results, results_text
 from archcomp_tf.run import Run
@@ -92,25 +92,28 @@ def _export_saved_model(run: Run, folder: str) -> None:
 def _files(run: Run, student: str) -> dict[str, dict[str, float]]:
     """LiteRT files of teacher and student: size, accuracy, latency.
 
-    They are empty where LiteRT cannot hold the teacher.
+    There are none of what LiteRT cannot hold: of some teachers, and of both
+    where it is the preprocessing.
     """
     images = run.dataset.train.images
+    wanted = {
+        "teacher": ("teacher", ("float32",)),
+        "student": (student, PRECISIONS),
+    }
     paths = {}
-    try:
-        for name, folder in {"teacher": "teacher", "student": student}.items():
-            model = keras.models.load_model(run.path(f"{folder}/model.keras"))
+    for name, (folder, precisions) in wanted.items():
+        model = keras.models.load_model(run.path(f"{folder}/model.keras"))
+        try:
             files = export_litert(
                 run.preprocessing.on_unit_images(model),
                 run.path(f"{folder}/litert"),
                 images,
-                ("float32",)
-                if name == "teacher"
-                else ("float32", "float16", "int8"),
+                precisions,
             )
-            paths |= {f"{name}_{kind}": path for kind, path in files.items()}
-    except ConversionError as error:
-        _LOGGER.warning("no LiteRT files: %s", error)
-        return {}
+        except ConversionError as error:
+            _LOGGER.warning("no LiteRT files of the %s: %s", name, error)
+            continue
+        paths |= {f"{name}_{kind}": path for kind, path in files.items()}
     test = run.dataset.test
     first = slice(_NUM_FILE_IMAGES)
     return measure(paths, Split(test.images[first], test.labels[first]))

@@ -122,28 +122,34 @@ def files_table(files: Mapping[str, Mapping[str, float]]) -> str:
     """The LiteRT files beside the teacher's in float32, as a Markdown table.
 
     Args:
-      files: the "files" of results.json; there may be none.
+      files: the "files" of results.json; there may be none, or none of the
+        teacher's.
 
     Returns:
       A row a file, in lines of their own; nothing where there are no files.
     """
     if not files:
         return ""
-    teacher = files["teacher_float32"]
+    teacher = files.get("teacher_float32")
+
+    def times(file, field):
+        return f"{teacher[field] / file[field]:.1f}x" if teacher else ""
+
     rows = [
         (
             name.replace("_", ", "),
             f"{file['bytes']:,}",
-            f"{teacher['bytes'] / file['bytes']:.1f}x",
+            times(file, "bytes"),
             f"{file['accuracy']:.2%}",
             f"{file['latency_ms']:.3f}",
-            f"{teacher['latency_ms'] / file['latency_ms']:.1f}x",
+            times(file, "latency_ms"),
         )
         for name, file in files.items()
     ]
+    (num_images,) = {file["num_images"] for file in files.values()}
     columns = (
         *("LiteRT file", "bytes", "smaller"),
-        f"test, first {teacher['num_images']:,}",
+        f"test, first {num_images:,}",
         *("ms an image", "faster"),
     )
     return f"\n{markdown_table(columns, rows)}\n"

@@ -50,9 +50,15 @@ def test_the_answer_in_large_figures():
         "60.0×smaller file15.0 kB in int8; the teacher in float32 900.0 kB",
         "8.0×faster0.100 ms in int8; the teacher in float32 0.800 ms",
     ]
+    del results["files"]["teacher_float32"]  # nothing to hold them against
+    assert _num_tiles(results) == 3
     del results["files"]
+    assert _num_tiles(results) == 3
+
+
+def _num_tiles(results):
     found = markup.elements(answer_section(results))
-    assert sum(element.tag == "li" for element in found) == 3
+    return sum(element.tag == "li" for element in found)
 
 
 def test_the_work_of_a_teacher_that_was_not_read_is_left_out():
@@ -134,6 +140,15 @@ def test_files_stand_beside_the_teachers():
         *("student, int8", "15.0 kB", "60.0×", "89.00%", "0.100 ms", "8.00×")
     ]
     assert files_section({}) == ""
+
+
+def test_files_without_the_teachers_stand_for_themselves():
+    files = findings.results()["files"]
+    del files["teacher_float32"]
+    ((_, *rows),) = markup.tables(files_section(files))
+    assert rows[2] == [
+        *("student, int8", "15.0 kB", "", "89.00%", "0.100 ms", "")
+    ]
 
 
 def test_a_large_file_is_told_in_megabytes():

@@ -8,6 +8,7 @@ import tiny
 from archcomp_tf import measurement, outcome
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
+from archcomp_tf.litert import PRECISIONS
 from archcomp_tf.run import Run
 
 BINARIES = {"teacher": "", "search": "", "students": "", "controls": ""}
@@ -88,7 +89,19 @@ def test_files_take_images_from_0_to_1_whatever_the_teacher_takes(run):
     )
 
 
-def test_a_teacher_that_litert_cannot_hold_costs_the_files_alone(
+def test_a_teacher_that_litert_cannot_hold_costs_its_own_file_alone(
+    run, caplog
+):
+    inputs = keras.Input(tiny.SHAPE)
+    x = keras.layers.Dense(tiny.NUM_CLASSES)(keras.layers.Flatten()(inputs))
+    teacher = keras.Model(inputs, keras.ops.erfinv(x))
+    teacher.save(run.workdir.path / "teacher/model.keras")
+    files = outcome._files(run, STUDENT)
+    assert set(files) == {f"student_{kind}" for kind in PRECISIONS}
+    assert "no LiteRT files of the teacher" in caplog.text
+
+
+def test_where_litert_holds_neither_there_are_no_files(
     run, monkeypatch, caplog
 ):
     def refuse(*_, **__):
@@ -96,4 +109,5 @@ def test_a_teacher_that_litert_cannot_hold_costs_the_files_alone(
 
     monkeypatch.setattr(outcome, "export_litert", refuse)
     assert outcome._files(run, STUDENT) == {}
-    assert "too strange" in caplog.text
+    for name in ("teacher", "student"):
+        assert f"no LiteRT files of the {name}: too strange" in caplog.text

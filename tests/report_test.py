@@ -116,6 +116,12 @@ def test_the_files_stand_beside_the_teachers():
     assert report.files_table({}) == ""
 
 
+def test_files_without_the_teachers_stand_for_themselves():
+    files = {"student_int8": RESULTS["files"]["student_int8"]}
+    (_, _, row) = _cells(report.files_table(files).strip())
+    assert row == ["student, int8", "80,000", "", "92.50%", "0.250", ""]
+
+
 @pytest.mark.parametrize(
     ("student", "teacher", "change"),
     [
