@@ -77,9 +77,12 @@ def forecast(run: Run) -> list[Step]:
     samples = initial_samples(space, _NUM_SAMPLES, run.seed)
     flops = [num_flops(a, shape, num_classes) for a in samples]
     costly = float(np.quantile(flops, _COSTLY_QUANTILE))
+    if run.limits and run.limits.max_flops:
+        costly = min(costly, run.limits.max_flops)
     label_recipe = Recipe(**labels.recipe)
     recipe = Recipe(**student.recipe)
-    label = clock.training(label_recipe, costly)
+    sample = clock.training(label_recipe, float(np.mean(flops)))
+    proposal = clock.training(label_recipe, costly) + _THINKING_SECONDS
     final = clock.training(recipe, costly)
     num_initial = 0 if config.corpus else labels.num_initial
     num_proposed = labels.num_labels - num_initial
@@ -110,7 +113,7 @@ def forecast(run: Run) -> list[Step]:
             f"{num_initial} samples trained for {each} images"
             if num_initial
             else f"no samples, with the labels of {config.corpus}",
-            num_initial * clock.training(label_recipe, float(np.mean(flops))),
+            num_initial * sample,
         ),
         Step(
             "autoencoder",
@@ -127,7 +130,7 @@ def forecast(run: Run) -> list[Step]:
                 if chosen
                 else ""
             ),
-            num_proposed * (label + _THINKING_SECONDS) + finalists * final,
+            num_proposed * proposal + finalists * final,
         ),
         Step(
             "students",
@@ -146,7 +149,7 @@ def forecast(run: Run) -> list[Step]:
             + "".join(f", {name}" for name in student.controls)
             + f", the best of {labels.num_labels} random networks: trained "
             "alike",
-            num_proposed * label
+            num_proposed * sample
             + (finalists + student.num_seeds * (2 - chosen)) * final
             + student.num_seeds * sum(others),
         ),

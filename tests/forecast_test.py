@@ -65,6 +65,20 @@ def test_a_single_finalist_is_foretold_as_the_student_it_becomes(tmp_path):
     assert one["students"] == pytest.approx((two["search"] - one["search"]) / 2)
 
 
+def test_no_proposal_is_foretold_to_do_more_work_than_it_may(tmp_path):
+    free, limited, more = (
+        _seconds(_run(tmp_path / str(n), **{"limits.max_flops": n}))
+        for n in (0, 500, 1500)
+    )
+    # Two proposals, and twice two finalists, are trained for these images.
+    num_images = 2 * 64 * 1 + 4 * 64 * 2
+    arithmetic = 3 * num_images * 1000 / (0.6 * _SPEED)
+    assert more["search"] - limited["search"] == pytest.approx(arithmetic)
+    assert more["search"] < free["search"]
+    # Samples may be anything.
+    assert limited["corpus"] == free["corpus"]
+
+
 def test_a_training_takes_its_arithmetic_and_what_stands_around_it(tmp_path):
     run = _run(tmp_path, **{"teacher.recipe.epochs": 1000})
     step = forecast.forecast(run)[0]
