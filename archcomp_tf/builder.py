@@ -6,6 +6,9 @@ plain Keras: nothing of this package is needed to load or run it.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import keras
 
 from archcomp_tf.architecture import Architecture
@@ -15,9 +18,15 @@ from archcomp_tf.layer import Block, Op, Shape
 # hundred steps near their initial values, and its accuracy near chance.
 BATCH_NORM_MOMENTUM = 0.9
 
+_MakeLayer = Callable[[Op, str], keras.Layer]
+
 
 def build(
-    architecture: Architecture, input_shape: Shape, num_classes: int
+    architecture: Architecture,
+    input_shape: Shape,
+    num_classes: int,
+    *,
+    batch_norm: type[keras.layers.BatchNormalization] | None = None,
 ) -> keras.Model:
     """Builds the network with fresh weights.
 
@@ -25,36 +34,41 @@ def build(
       architecture: the network.
       input_shape: (height, width, channels) of an image.
       num_classes: number of logits.
+      batch_norm: a subclass to take in place of Keras' layer.
 
     Returns:
       A functional model, float images `[N, height, width, channels]` ->
       logits `[N, num_classes]`, named after the fingerprint.
     """
     inputs = keras.Input(tuple(input_shape), name="image")
+    batch_norm = batch_norm or keras.layers.BatchNormalization
+    make_layer = functools.partial(_keras_layer, batch_norm=batch_norm)
     x = inputs
     for name, block, _ in architecture.blocks(input_shape, num_classes):
-        x = _apply_block(x, block, name)
+        x = _apply_block(x, block, name, make_layer)
     name = f"network_{architecture.fingerprint}"
     return keras.Model(inputs, x, name=name)
 
 
-def _apply_block(x, block: Block, name: str):
-    y = _apply_ops(x, block.branch, name)
+def _apply_block(x, block: Block, name: str, make_layer: _MakeLayer):
+    y = _apply_ops(x, block.branch, name, make_layer)
     if block.shortcut is not None:
-        shortcut = _apply_ops(x, block.shortcut, f"{name}_shortcut")
+        shortcut = _apply_ops(x, block.shortcut, f"{name}_shortcut", make_layer)
         y = keras.layers.Add(name=f"{name}_add")([y, shortcut])
-    return _apply_ops(y, block.after, f"{name}_after")
+    return _apply_ops(y, block.after, f"{name}_after", make_layer)
 
 
-def _apply_ops(x, ops: tuple[Op, ...], name: str):
+def _apply_ops(x, ops: tuple[Op, ...], name: str, make_layer: _MakeLayer):
     for index, op in enumerate(ops):
         # A block of one operation, such as the classifier, has its name alone.
         full_name = name if len(ops) == 1 else f"{name}_{index}_{op.name}"
-        x = _keras_layer(op, full_name)(x)
+        x = make_layer(op, full_name)(x)
     return x
 
 
-def _keras_layer(op: Op, name: str) -> keras.Layer:
+def _keras_layer(
+    op: Op, name: str, batch_norm: type[keras.layers.BatchNormalization]
+) -> keras.Layer:
     layers = keras.layers
     window = {"strides": op.strides, "padding": "same", "name": name}
     match op.name:
@@ -76,9 +90,7 @@ def _keras_layer(op: Op, name: str) -> keras.Layer:
         case "dense":
             return layers.Dense(op.filters, use_bias=op.use_bias, name=name)
         case "batch_norm":
-            return layers.BatchNormalization(
-                momentum=BATCH_NORM_MOMENTUM, name=name
-            )
+            return batch_norm(momentum=BATCH_NORM_MOMENTUM, name=name)
         case "relu":
             return layers.ReLU(name=name)
         case "max_pool":

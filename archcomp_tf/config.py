@@ -72,6 +72,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.space.around = ""
     config.space.num_widths = 16
     config.space.min_width = 1 / 16
+    config.space.divisor = 1
 
     # Replaced as a whole by a config, since each objective has its own fields.
     config.objective = objective_config("LogParams", weight=0.05)

@@ -207,6 +207,7 @@ class Run:
             self.dataset.num_classes,
             num_widths=self.config.space.num_widths,
             min_width=self.config.space.min_width,
+            divisor=self.config.space.divisor,
         )
 
     @functools.cached_property

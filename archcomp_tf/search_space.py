@@ -188,6 +188,7 @@ class SearchSpace:
         *,
         num_widths: int = 16,
         min_width: float = 1 / 16,
+        divisor: int = 1,
     ) -> SearchSpace:
         """A space of narrower and cheaper networks, the teacher included.
 
@@ -201,7 +202,16 @@ class SearchSpace:
           num_classes: number of logits.
           num_widths: at most so many widths a slot.
           min_width: the smallest width, as a share of the teacher's.
+          divisor: of all widths but the teacher's own.  Kernels of many
+            processors are made for multiples of 8.
+
+        Raises:
+          ValueError: the divisor is not a positive number.
         """
+        if divisor < 1:
+            raise ValueError(
+                f"Expected a divisor of at least 1; got {divisor}."
+            )
         shares = np.geomspace(1.0, min_width, num_widths)
         slots = []
         for layer in teacher.compact.layers:
@@ -210,7 +220,10 @@ class SearchSpace:
             slots.append(
                 Slot(
                     kinds=(layer.kind, *_CHEAPER_KINDS.get(layer.kind, ())),
-                    filters=[max(1, round(s * layer.filters)) for s in shares]
+                    filters=[
+                        _narrowed(layer.filters, share, divisor)
+                        for share in shares
+                    ]
                     if "filters" in fields
                     else (),
                     # A pool keeps its window, which costs nothing.
@@ -372,6 +385,14 @@ class SearchSpace:
         """The inverse of `to_dict`."""
         slots = tuple(Slot(**slot) for slot in config["slots"])
         return cls(slots, tuple(config["input_shape"]), config["num_classes"])
+
+
+def _narrowed(filters: int, share: float, divisor: int) -> int:
+    """The multiple of `divisor` that is nearest to a share of a width."""
+    if share == 1:
+        return filters  # whether it is a multiple or not
+    nearest = divisor * max(1, round(share * filters / divisor))
+    return min(filters, nearest)
 
 
 def _pick(values: Sequence[Any], rng: np.random.Generator) -> Any:

@@ -16,7 +16,7 @@ import numpy as np
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.datasets import Dataset, Split
-from archcomp_tf.training import Recipe, build_and_train
+from archcomp_tf.training import Recipe, trained_accuracy
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class Task:
         # A longer training is to be another draw, not the same one continued.
         name = f"{architecture.fingerprint} {recipe.name} {self.seed}"
         seed = zlib.crc32(name.encode()) % 2**31
-        _, result = build_and_train(
+        return trained_accuracy(
             architecture,
             self.dataset,
             recipe,
@@ -57,7 +57,6 @@ class Task:
             teacher_logits=self.teacher_logits,
             max_seconds=self.max_seconds,
         )
-        return result.validation_accuracy
 
     def to_bytes(self) -> bytes:
         """What a worker on another machine needs; no test images."""

@@ -11,7 +11,7 @@ import numpy as np
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.datasets import Dataset
 from archcomp_tf.progress import Progress
-from archcomp_tf.training import DivergedError, Recipe, build_and_train
+from archcomp_tf.training import DivergedError, Recipe, trained_accuracy
 
 
 class RecipeTuner(keras_tuner.RandomSearch):
@@ -80,14 +80,13 @@ class RecipeTuner(keras_tuner.RandomSearch):
         """Trains the network by the trial's recipe; divergence counts as 0."""
         recipe = self._recipe_of(trial)
         try:
-            _, result = build_and_train(
+            accuracy = trained_accuracy(
                 self._architecture,
                 self._dataset,
                 recipe,
                 seed=self._seed,
                 teacher_logits=self._teacher_logits,
             )
-            accuracy = result.validation_accuracy
         except DivergedError:
             accuracy = 0.0
         self._progress.advance(

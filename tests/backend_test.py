@@ -11,6 +11,7 @@ import time
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from archcomp_tf import backend
 
@@ -190,3 +191,47 @@ def test_a_process_ends_with_the_one_that_started_it(tmp_path):
         while time.monotonic() < deadline:
             os.killpg(killed.pid, 0)
             time.sleep(0.1)
+
+
+@pytest.mark.parametrize("channels", [8, 24, 5])
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_the_fastest_batch_norm_does_what_keras_does(channels, policy):
+    rng = np.random.default_rng(0)
+    x = rng.normal(3, 2, (4, 3, 3, channels)).astype("float32")
+    weights = rng.uniform(0.5, 2, (4, channels))
+    direction = rng.normal(size=x.shape).astype("float32")
+
+    def outcome(batch_norm):
+        layer = batch_norm(momentum=0.75, dtype=policy)
+        layer.build(x.shape)
+        layer.set_weights(weights)
+
+        def loss(x):
+            return keras.ops.sum(
+                keras.ops.cast(layer(x, training=True), "float32") * direction
+            ), None
+
+        inputs = keras.ops.convert_to_tensor(x)
+        (value, _), gradient = backend.value_and_grad(loss)(inputs)
+        after = layer(inputs, training=False)  # by the moving statistics
+        return [
+            *(value, gradient, *layer.get_weights()),
+            keras.ops.cast(after, "float32"),
+        ]
+
+    fast = outcome(backend.fastest_batch_norm())
+    plain = outcome(keras.layers.BatchNormalization)
+    tolerance = 1e-4 if policy == "float32" else 2e-2
+    for one, other in zip(fast, plain, strict=True):
+        np.testing.assert_allclose(one, other, tolerance, tolerance)
+
+
+def test_on_tensorflow_whole_vectors_of_channels_are_fused():
+    for channels, is_fused in ((16, True), (12, False)):
+        layer = backend.fastest_batch_norm()()
+        layer.build((2, 4, 4, channels))
+        traced = tf.function(
+            lambda x, layer=layer: layer(x, training=True), autograph=False
+        ).get_concrete_function(tf.TensorSpec((2, 4, 4, channels)))
+        kinds = {op.type for op in traced.graph.get_operations()}
+        assert ("FusedBatchNormV3" in kinds) == is_fused

@@ -177,6 +177,7 @@ def test_bad_arrays_are_one_error(tmp_path, changes, message):
         (["--config.labels.num_initial=3"], "at least 8 labelled"),
         (["--config.labels.num_labels=2"], "num_labels to be at least"),
         (["--config.space.num_widths=0"], "at least one choice of filters"),
+        (["--config.space.divisor=0"], "a divisor of at least 1; got 0"),
         (["--config.objective.name=Least"], "Unknown objective 'Least'"),
     ],
 )

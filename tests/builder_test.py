@@ -183,3 +183,23 @@ def test_one_entry_in_kinds_is_all_that_a_new_kind_takes(monkeypatch):
     model = build(architecture, INPUT_SHAPE, NUM_CLASSES)
     num_params = cost.num_params(architecture, INPUT_SHAPE, NUM_CLASSES)
     assert model.count_params() == num_params
+
+
+def test_another_batch_norm_takes_the_place_of_keras_own():
+    class Other(keras.layers.BatchNormalization):
+        pass
+
+    architecture = Architecture.parse("conv3x3-4 separable_conv3x3-4")
+    own, other = (
+        build(architecture, (8, 8, 3), 10, batch_norm=batch_norm)
+        for batch_norm in (None, Other)
+    )
+    norms = [
+        [layer for layer in model.layers if "batch_norm" in layer.name]
+        for model in (own, other)
+    ]
+    assert {type(layer) for layer in norms[0]} == {
+        keras.layers.BatchNormalization
+    }
+    assert {type(layer) for layer in norms[1]} == {Other}
+    assert len(norms[0]) == len(norms[1]) == 3

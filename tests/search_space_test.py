@@ -218,6 +218,28 @@ def test_around_is_never_wider_than_the_teacher(space, seed, num_widths):
         assert all(own.filters <= layer.filters for own, layer in pairs)
 
 
+@given(strategies.spaces(), strategies.seeds, st.integers(1, 16))
+def test_widths_are_multiples_of_the_divisor_or_the_teachers_own(
+    space, seed, divisor
+):
+    teacher = space.sample(np.random.default_rng(seed)).compact
+    assume(teacher.layers)
+    around = SearchSpace.around(teacher, divisor=divisor)
+    assert around.contains(teacher)
+    for slot, layer in zip(around.slots, teacher.layers, strict=True):
+        for filters in slot.filters:
+            assert filters <= layer.filters
+            assert filters == layer.filters or filters % divisor == 0
+
+
+def test_a_width_goes_to_the_nearest_multiple():
+    teacher = Architecture.parse("conv3x3-60")
+    around = SearchSpace.around(teacher, num_widths=3, divisor=8)
+    assert around.slots[0].filters == (8, 16, 60)  # of 3.75, 15 and 60
+    with pytest.raises(ValueError, match="at least 1; got 0"):
+        SearchSpace.around(teacher, divisor=0)
+
+
 @given(strategies.spaces(), strategies.seeds)
 def test_around_keeps_every_step_that_shrinks_the_feature_maps(space, seed):
     rng = np.random.default_rng(seed)

@@ -228,8 +228,17 @@ def test_training_is_in_the_fastest_precision_and_its_network_in_float32(
     assert [m.compute_dtype for m in trained] == ["bfloat16"]
     assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
     assert keras.config.dtype_policy().name == "float32"
+    assert {
+        type(layer).__module__.partition(".")[0] for layer in model.layers
+    } == {"keras"}
     assert result.validation_accuracy > 0.9
     assert inference.accuracy(model, DATASET.validation) > 0.9
+
+
+def test_a_network_that_is_not_kept_comes_to_the_same_accuracy():
+    _, result = training.build_and_train(ARCHITECTURE, DATASET, RECIPE, seed=3)
+    accuracy = training.trained_accuracy(ARCHITECTURE, DATASET, RECIPE, seed=3)
+    assert accuracy == result.validation_accuracy
 
 
 def test_every_image_is_seen_as_often_as_there_are_epochs():
