@@ -39,6 +39,7 @@ _TEACHER = flags.DEFINE_string(
     "max_pool2x2/2 conv3x3-128",
     "Around which networks are labelled, in text form.",
 )
+_DIVISOR = flags.DEFINE_integer("divisor", 1, "Of their widths.", 1)
 _EPOCHS = flags.DEFINE_integer("epochs", 10, "Of a label.", 1)
 _NETWORKS = flags.DEFINE_integer("num_networks", 40, "To label.", 2)
 _WORKERS = flags.DEFINE_integer("num_workers", 2, "Labelling processes.", 1)
@@ -106,7 +107,10 @@ def _space(data):
     from archcomp_tf.search_space import SearchSpace
 
     return SearchSpace.around(
-        Architecture.parse(_TEACHER.value), data.input_shape, data.num_classes
+        Architecture.parse(_TEACHER.value),
+        data.input_shape,
+        data.num_classes,
+        divisor=_DIVISOR.value,
     )
 
 
