@@ -376,6 +376,7 @@ def _chief(path: pathlib.Path) -> subprocess.Popen:
             f"--epochs={_EPOCHS.value}",
             f"--num_images={_IMAGES.value}",
             f"--teacher={_TEACHER.value}",
+            f"--divisor={_DIVISOR.value}",
             f"--num_workers={_WORKERS.value}",
             f"--dataset={_DATASET.value}",
             f"--seed={_SEED.value}",
