@@ -1,6 +1,7 @@
 """What Keras does not offer alike on every backend.
 
-Gradients, compilation, and processes that train side by side.
+Gradients, compilation, what is fastest to train with, and processes that train
+side by side.
 """
 
 from __future__ import annotations
@@ -192,9 +193,8 @@ def fastest_batch_norm() -> type[keras.layers.BatchNormalization]:
     """Batch norm to train with: Keras' own, or one with its weights.
 
     On TensorFlow Keras takes the mean, the variance and the rest in passes of
-    their own, forwards and backwards, which of a separable convolution is half
-    of the time.  TensorFlow's fused operation does the same in two, if the
-    channels are a multiple of 8; otherwise oneDNN does it more slowly.
+    their own, forwards and backwards.  TensorFlow's fused operation is faster
+    where the channels are a multiple of 8; elsewhere oneDNN makes it slower.
     """
     if keras.backend.backend() != "tensorflow":
         return keras.layers.BatchNormalization

@@ -34,10 +34,8 @@ def _searched(run):
     return SearchResult((*records, failed), run.objective, run.keeps)
 
 
-def test_what_is_kept_is_as_exact_as_was_said(learnt):
-    run, record = learnt
-    assert 0 <= record["exact_reconstruction"] <= 1
-    assert record["params_mape"] > 0
+def test_what_is_learnt_is_kept(learnt):
+    run, _ = learnt
     kept = embedding.learnt_embedding(run)
     assert kept.space == run.space
     assert kept.channels == run.config.autoencoder.channels
