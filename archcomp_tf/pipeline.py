@@ -39,7 +39,11 @@ from archcomp_tf.export import save_keras
 from archcomp_tf.finals import Finals, folder_of
 from archcomp_tf.fitting import MIN_LABELS
 from archcomp_tf.forecast import forecast, forecast_lines
-from archcomp_tf.inference import accuracy, teacher_logits
+from archcomp_tf.inference import (
+    accuracy,
+    seeming_label_smoothing,
+    teacher_logits,
+)
 from archcomp_tf.ledger import initial_samples
 from archcomp_tf.limits import Limits
 from archcomp_tf.objective import Objective
@@ -233,6 +237,8 @@ class Pipeline:
         checkpoint.remove()
         if ready is not None:
             self._doubt_unseen(logits, record["validation_accuracy"])
+        if run.config.labels.distil:
+            _doubt_smoothed(logits)
 
     def corpus(self) -> None:
         """Labels the samples that the search and its control start from."""
@@ -405,3 +411,20 @@ class Pipeline:
         yield record
         record["seconds"] = round(time.monotonic() - start, 2)
         self._run.workdir.finish_stage(name, record)
+
+
+def _doubt_smoothed(logits: np.ndarray) -> None:
+    """Says where a teacher's answers keep from students what they could learn.
+
+    How much that is was measured, see "what label smoothing costs" in
+    results/README.md.
+    """
+    if smoothing := seeming_label_smoothing(logits):
+        _LOGGER.warning(
+            "The teacher seems to have been trained with a label smoothing of "
+            "%.2f: it hardly tells one wrong class from another, so that "
+            "students learn little more from it than from the labels. A few "
+            "more epochs without smoothing, at a small learning rate, mend "
+            "that.",
+            smoothing,
+        )

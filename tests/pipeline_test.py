@@ -547,3 +547,17 @@ def test_a_teacher_that_seems_to_know_all_images_is_doubted(
         stages.teacher()
     doubted = "as accurate on the 32 images to choose by" in caplog.text
     assert doubted == (not unseen)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_a_teacher_that_keeps_what_students_could_learn_is_named(
+    tmp_path, caplog, smoothing
+):
+    config = archcomp_tf.default_config()
+    with config.unlocked():
+        config.teacher.architecture = "conv3x3-32 max_pool2x2/2 conv3x3-64"
+        config.teacher.recipe.update(epochs=20, label_smoothing=smoothing)
+    with caplog.at_level("WARNING", logger="archcomp_tf"):
+        Pipeline(config, tmp_path).teacher()
+    warned = "trained with a label smoothing of 0." in caplog.text
+    assert warned == bool(smoothing)
