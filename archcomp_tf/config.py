@@ -57,10 +57,13 @@ def default_config() -> ml_collections.ConfigDict:
 
     # The network to compress: an architecture, by a name of `teachers.py` or in
     # text form, trained by the recipe; or the path of a trained .keras file.
+    # Students learn from a copy that is trained on for `unsmooth_epochs` by the
+    # recipe without its label smoothing, see `distillation.unsmooth`.
     config.teacher = ml_collections.ConfigDict()
     config.teacher.architecture = ""
     config.teacher.model = ""
     config.teacher.recipe = recipe_config()
+    config.teacher.unsmooth_epochs = 0
 
     # The records.jsonl of another run, to begin with what is known.
     config.corpus = ""
@@ -191,8 +194,8 @@ def classifier_config(
             batch_size=128,
             # Decoupled: ten times the usual 5e-4, which momentum multiplies.
             weight_decay=5e-3,
-            # No label smoothing: students would learn nothing from it, see
-            # `inference.seeming_label_smoothing`.
+            # No label smoothing, from which students would learn little, see
+            # `distillation.py`.
             cutout=cutout,
             **changes,
         )

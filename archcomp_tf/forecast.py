@@ -98,15 +98,9 @@ def forecast(run: Run) -> list[Step]:
     each = f"{label_recipe.epochs} epochs of {clock.images(label_recipe):,}"
     long = f"{recipe.epochs} epochs of {clock.images(recipe):,} images"
     steps = [
-        Step(
-            "teacher",
-            f"{size:,} parameters, {training.epochs} epochs of "
-            f"{clock.images(training):,} images"
-            if training
-            else f"{size:,} parameters, used as it is",
-            clock.training(training, num_flops(teacher, shape, num_classes))
-            if training
-            else clock.pass_over_data(num_flops(teacher, shape, num_classes)),
+        _teacher_step(
+            *(run, clock, size, training),
+            num_flops(teacher, shape, num_classes),
         ),
         Step(
             "corpus",
@@ -221,6 +215,27 @@ def _teacher(run: Run) -> tuple[Architecture, Shape, int, Recipe | None]:
     teacher = named(settings.architecture).compact
     size = num_params(teacher, shape, run.dataset.num_classes)
     return teacher, shape, size, Recipe(**settings.recipe)
+
+
+def _teacher_step(
+    run: Run, clock: _Clock, size: int, training: Recipe | None, flops: float
+) -> Step:
+    """What the teacher's stage does; `flops` are the teacher's, of an image."""
+    what = f"{size:,} parameters, "
+    if training:
+        images = clock.images(training)
+        what += f"{training.epochs} epochs of {images:,} images"
+        seconds = clock.training(training, flops)
+    else:
+        what += "used as it is"
+        seconds = clock.pass_over_data(flops)
+    if epochs := run.config.teacher.unsmooth_epochs:
+        what += f", a copy trained on for {epochs} without label smoothing"
+        recipe = Recipe(**run.config.teacher.recipe)
+        seconds += clock.training(
+            dataclasses.replace(recipe, epochs=epochs), flops
+        )
+    return Step("teacher", what, seconds)
 
 
 class _Clock:

@@ -37,44 +37,6 @@ def logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
     return np.concatenate(outputs)[: len(images)]
 
 
-def teacher_logits(teacher: keras.Model, images: np.ndarray) -> np.ndarray:
-    """The teacher's logits `[N, num_classes]` for images `[N, ...]`.
-
-    A teacher that ends in a softmax gives the logarithms of its
-    probabilities, which are logits of the same probabilities.
-    """
-    outputs = logits(teacher, images)
-    if np.all(outputs >= 0) and np.allclose(outputs.sum(axis=-1), 1, atol=1e-3):
-        return np.log(np.maximum(outputs, 1e-7))
-    return outputs
-
-
-def seeming_label_smoothing(logits: np.ndarray) -> float:
-    """The label smoothing that a classifier seems to have been trained with.
-
-    Where labels are smoothed, all wrong classes are to be equally unlikely, and
-    the right one by a set factor likelier: what a student could learn from how
-    unlikely each of them is, is lost (Mueller et al., arXiv 1906.02629).
-
-    Args:
-      logits: `[N, num_classes]`, for images that it learnt from.
-
-    Returns:
-      The share of a label that goes to all classes alike, to whose optimum the
-      median image comes; 0 where that is under 0.02, or where the wrong classes
-      differ by more than a fifth of what the right one is ahead of them.
-    """
-    num_classes = logits.shape[-1]
-    if num_classes < 3:  # there is one wrong class: nothing to lose
-        return 0.0
-    ordered = np.sort(logits, axis=-1)
-    wrong = ordered[:, :-1]
-    ahead = np.median(ordered[:, -1] - wrong.mean(axis=-1))
-    smoothing = num_classes / (np.exp(ahead) + num_classes - 1)
-    alike = np.median(wrong.std(axis=-1)) < ahead / 5
-    return float(smoothing) if alike and smoothing >= 0.02 else 0.0
-
-
 def check_fit(model: keras.Model, dataset: Dataset) -> None:
     """Raises ValueError, saying how, where a classifier and data do not fit.
 

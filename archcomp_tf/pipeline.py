@@ -29,6 +29,11 @@ from archcomp_tf.compression import search
 from archcomp_tf.config import default_config
 from archcomp_tf.corpus import Record
 from archcomp_tf.dashboards import write_scalars, write_search
+from archcomp_tf.distillation import (
+    seeming_label_smoothing,
+    teacher_logits,
+    unsmooth,
+)
 from archcomp_tf.embedding import (
     learn_embedding,
     learnt_embedding,
@@ -39,11 +44,7 @@ from archcomp_tf.export import save_keras
 from archcomp_tf.finals import Finals, folder_of
 from archcomp_tf.fitting import MIN_LABELS
 from archcomp_tf.forecast import forecast, forecast_lines
-from archcomp_tf.inference import (
-    accuracy,
-    seeming_label_smoothing,
-    teacher_logits,
-)
+from archcomp_tf.inference import accuracy
 from archcomp_tf.ledger import initial_samples
 from archcomp_tf.limits import Limits
 from archcomp_tf.objective import Objective
@@ -216,29 +217,35 @@ class Pipeline:
             return
         run = self._run
         # Another recipe is another config, which the directory refuses.
-        checkpoint = Checkpoint(run.path("teacher/training.npz"), "teacher")
+        checkpoints = {
+            name: Checkpoint(run.path(f"teacher/{name}.npz"), name)
+            for name in ("training", "unsmoothing")
+        }
         with self._timed("teacher") as record:
             ready = run.ready_teacher()
-            model = ready or self._trained_teacher(checkpoint)
+            model = ready or self._trained_teacher(checkpoints["training"])
             preprocessing = Preprocessing(model)
             with run.workdir.replacing("teacher/model.keras") as path:
                 save_keras(model, path)
-            images = preprocessing.scaled(run.dataset.train.images)
-            logits = teacher_logits(model, images)
-            with run.workdir.replacing("teacher/logits.npy") as path:
-                np.save(path, logits)
             record |= run.described(run.architecture_of(model))
             record["num_params"] = model.count_params()
             if run.named_architecture:
                 record["num_flops"] = None  # those are not the teacher's
-            record["validation_accuracy"] = accuracy(
-                model, preprocessing.scaled_split(run.dataset.validation)
-            )
-        checkpoint.remove()
-        if ready is not None:
-            self._doubt_unseen(logits, record["validation_accuracy"])
-        if run.config.labels.distil:
-            _doubt_smoothed(logits)
+            scaled = preprocessing.scaled_dataset(run.dataset)
+            record["validation_accuracy"] = accuracy(model, scaled.validation)
+            logits = teacher_logits(model, scaled.train.images)
+            if ready is not None:
+                self._doubt_unseen(logits, record["validation_accuracy"])
+            if run.config.teacher.unsmooth_epochs:
+                logits = self._unsmoothed_logits(
+                    scaled, checkpoints["unsmoothing"]
+                )
+            if run.config.labels.distil:
+                _doubt_smoothed(logits)
+            with run.workdir.replacing("teacher/logits.npy") as path:
+                np.save(path, logits)
+        for checkpoint in checkpoints.values():
+            checkpoint.remove()
 
     def corpus(self) -> None:
         """Labels the samples that the search and its control start from."""
@@ -399,6 +406,22 @@ class Pipeline:
         )
         return model
 
+    def _unsmoothed_logits(
+        self, dataset: datasets.Dataset, checkpoint: Checkpoint
+    ) -> np.ndarray:
+        """Of a copy of the teacher; students are judged by the teacher."""
+        settings = self._run.config.teacher
+        copy = keras.models.load_model(self._run.path("teacher/model.keras"))
+        recipe = Recipe(**settings.recipe)
+        unsmooth(
+            copy,
+            dataset,
+            dataclasses.replace(recipe, epochs=settings.unsmooth_epochs),
+            seed=self._run.seed,
+            checkpoint=checkpoint,
+        )
+        return teacher_logits(copy, dataset.train.images)
+
     def _is_done(self, name: str) -> bool:
         done = self._run.workdir.find_stage(name) is not None
         _LOGGER.info("stage %s: %s", name, "done before" if done else "starts")
@@ -414,17 +437,13 @@ class Pipeline:
 
 
 def _doubt_smoothed(logits: np.ndarray) -> None:
-    """Says where a teacher's answers keep from students what they could learn.
-
-    How much that is was measured, see "what label smoothing costs" in
-    results/README.md.
-    """
+    """Says where a teacher keeps from students what they could learn."""
     if smoothing := seeming_label_smoothing(logits):
         _LOGGER.warning(
             "The teacher seems to have been trained with a label smoothing of "
-            "%.2f: it hardly tells one wrong class from another, so that "
-            "students learn little more from it than from the labels. A few "
-            "more epochs without smoothing, at a small learning rate, mend "
-            "that.",
+            "%.2f: it hardly tells one wrong class from another, and students "
+            "learn no more from it than from the labels. With "
+            "config.teacher.unsmooth_epochs = 3 they learn from a copy that "
+            "was trained on for so long without.",
             smoothing,
         )

@@ -9,6 +9,7 @@ too, and students are trained with an `Augmentation` of their own.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 from typing import Any
@@ -17,7 +18,7 @@ import keras
 import numpy as np
 
 from archcomp_tf import keras_graph
-from archcomp_tf.datasets import Split
+from archcomp_tf.datasets import Dataset, Split
 from archcomp_tf.layer import Shape
 
 _BATCH_SIZE = 256
@@ -100,6 +101,15 @@ class Preprocessing:
     def scaled_split(self, split: Split) -> Split:
         """The same of a split of a data set."""
         return Split(self.scaled(split.images), split.labels)
+
+    def scaled_dataset(self, dataset: Dataset) -> Dataset:
+        """The same of all splits of a data set."""
+        return dataclasses.replace(
+            dataset,
+            train=self.scaled_split(dataset.train),
+            validation=self.scaled_split(dataset.validation),
+            test=self.scaled_split(dataset.test),
+        )
 
     def on_unit_images(self, model: keras.Model) -> keras.Model:
         """A model with this front, made to take images in [0, 1].

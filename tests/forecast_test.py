@@ -104,6 +104,14 @@ def test_a_trained_teacher_is_used_as_it_is(tmp_path):
     assert step.what == f"{teacher.count_params():,} parameters, used as it is"
 
 
+def test_epochs_of_a_copy_without_smoothing_are_foretold(tmp_path):
+    plain = forecast.forecast(_run(tmp_path / "plain"))[0]
+    changes = {"teacher.unsmooth_epochs": 7}
+    step = forecast.forecast(_run(tmp_path / "copy", **changes))[0]
+    assert step.what.endswith("trained on for 7 without label smoothing")
+    assert step.seconds > plain.seconds
+
+
 def test_a_teacher_that_does_not_fit_is_named_before_anything_is_foretold(
     tmp_path,
 ):

@@ -41,6 +41,7 @@ ROOMS = (
     "augmentation",
     "checkpoint",
     "training",
+    "distillation",
     "corpus",
     "task",
     "trials",

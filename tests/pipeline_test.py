@@ -17,10 +17,12 @@ import tensorflow as tf
 import tiny
 
 import archcomp_tf
+from archcomp_tf import datasets
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
 from archcomp_tf.config import ConfigError
 from archcomp_tf.corpus import Corpus
+from archcomp_tf.distillation import teacher_logits
 from archcomp_tf.fitting import MIN_LABELS
 from archcomp_tf.importer import UnsupportedModelError
 from archcomp_tf.inference import accuracy
@@ -549,15 +551,25 @@ def test_a_teacher_that_seems_to_know_all_images_is_doubted(
     assert doubted == (not unseen)
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_a_teacher_that_keeps_what_students_could_learn_is_named(
-    tmp_path, caplog, smoothing
+@pytest.mark.parametrize("unsmooth_epochs", [0, 10])
+def test_a_teacher_trained_on_smoothed_labels_is_named_or_mended(
+    tmp_path, caplog, unsmooth_epochs
 ):
     config = archcomp_tf.default_config()
     with config.unlocked():
         config.teacher.architecture = "conv3x3-32 max_pool2x2/2 conv3x3-64"
-        config.teacher.recipe.update(epochs=20, label_smoothing=smoothing)
+        config.teacher.recipe.update(epochs=20, label_smoothing=0.1)
+        config.teacher.unsmooth_epochs = unsmooth_epochs
     with caplog.at_level("WARNING", logger="archcomp_tf"):
         Pipeline(config, tmp_path).teacher()
     warned = "trained with a label smoothing of 0." in caplog.text
-    assert warned == bool(smoothing)
+    assert warned == (not unsmooth_epochs)
+    # Students learn from the copy; what they are held against is the teacher.
+    teacher = keras.models.load_model(tmp_path / "teacher/model.keras")
+    dataset = datasets.load("digits", validation_fraction=0.2, seed=0)
+    own = teacher_logits(teacher, dataset.train.images)
+    answers = np.load(tmp_path / "teacher/logits.npy")
+    assert np.allclose(own, answers, atol=1e-3) == (not unsmooth_epochs)
+    assert sorted(p.name for p in (tmp_path / "teacher").iterdir()) == [
+        *("logits.npy", "model.keras", "stage.json"),
+    ]

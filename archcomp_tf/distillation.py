@@ -1,0 +1,117 @@
+"""What students learn from: a teacher's answers, and how much they tell.
+
+Distillation (Hinton et al., arXiv 1503.02531) lives on how unlikely a teacher
+holds each of the wrong classes.  A teacher that was trained with label
+smoothing tells little of that (Mueller et al., arXiv 1906.02629); some epochs
+without it bring most of it back.  What that is worth was measured, see "what
+label smoothing costs" in results/README.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import keras
+import numpy as np
+from keras import ops
+
+from archcomp_tf.checkpoint import Checkpoint
+from archcomp_tf.datasets import Dataset
+from archcomp_tf.inference import logits
+from archcomp_tf.training import Recipe, train
+
+_LEAST_PROBABILITY = 1e-7  # of a softmax, for its logarithm
+# How much smaller the learning rate is where a trained network goes on.
+_GENTLER = 5
+
+
+def teacher_logits(teacher: keras.Model, images: np.ndarray) -> np.ndarray:
+    """The teacher's logits `[N, num_classes]` for images `[N, ...]`.
+
+    A teacher that ends in a softmax gives the logarithms of its
+    probabilities, which are logits of the same probabilities.
+    """
+    outputs = logits(teacher, images)
+    if _are_probabilities(outputs):
+        return np.log(np.maximum(outputs, _LEAST_PROBABILITY))
+    return outputs
+
+
+def seeming_label_smoothing(logits: np.ndarray) -> float:
+    """The label smoothing that a classifier seems to have been trained with.
+
+    Where labels are smoothed, all wrong classes are to be equally unlikely, and
+    the right one likelier by a set factor.
+
+    Args:
+      logits: `[N, num_classes]`, for images that it learnt from.
+
+    Returns:
+      The share of a label that goes to all classes alike, to whose optimum the
+      median image comes; 0 where that is under 0.02, or where the wrong classes
+      differ by more than a fifth of what the right one is ahead of them.
+    """
+    num_classes = logits.shape[-1]
+    if num_classes < 3:  # there is one wrong class: nothing to tell apart
+        return 0.0
+    ordered = np.sort(logits, axis=-1)
+    wrong = ordered[:, :-1]
+    ahead = np.median(ordered[:, -1] - wrong.mean(axis=-1))
+    smoothing = num_classes / (np.exp(ahead) + num_classes - 1)
+    alike = np.median(wrong.std(axis=-1)) < ahead / 5
+    return float(smoothing) if alike and smoothing >= 0.02 else 0.0
+
+
+def unsmooth(
+    teacher: keras.Model,
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    seed: int,
+    checkpoint: Checkpoint | None = None,
+) -> None:
+    """Trains a teacher on, in place, without label smoothing.
+
+    Args:
+      teacher: images -> logits or probabilities.
+      dataset: its images are as the teacher takes them.
+      recipe: how it might have been trained; it goes on with a fifth of the
+        learning rate, for the recipe's epochs.
+      seed: of the order of the images, and of how they are changed.
+      checkpoint: where the training goes on if it was killed; the caller
+        removes it.
+
+    Raises:
+      ValueError: the recipe changes images, and these have no channels.
+      DivergedError: the loss became infinite or not a number.
+    """
+    if recipe.augmentation and len(dataset.input_shape) < 3:
+        raise ValueError(
+            f"{teacher.name} takes images of shape {dataset.input_shape}, "
+            "without channels, which a recipe cannot change; expected its "
+            "max_shift, mirror and cutout to be 0."
+        )
+    model = teacher
+    if _are_probabilities(logits(teacher, dataset.validation.images)):
+        (probabilities,) = teacher.outputs
+        model = keras.Model(
+            teacher.inputs[0],
+            ops.log(ops.maximum(probabilities, _LEAST_PROBABILITY)),
+        )
+    recipe = dataclasses.replace(
+        recipe,
+        learning_rate=recipe.learning_rate / _GENTLER,
+        label_smoothing=0.0,
+    )
+    train(
+        *(model, dataset, recipe),
+        seed=seed,
+        stage="teacher epoch without smoothing",
+        checkpoint=checkpoint,
+    )
+
+
+def _are_probabilities(outputs: np.ndarray) -> bool:
+    """Whether a classifier's outputs are those of a softmax."""
+    sums = outputs.sum(axis=-1)
+    return bool(np.all(outputs >= 0) and np.allclose(sums, 1, atol=1e-3))
