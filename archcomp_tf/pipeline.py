@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-import math
 import os
 import pathlib
 import time
@@ -20,39 +19,30 @@ from typing import Any
 
 import keras
 import ml_collections
-import numpy as np
 
 from archcomp_tf import baselines, datasets
 from archcomp_tf.architecture import Architecture
-from archcomp_tf.checkpoint import Checkpoint
 from archcomp_tf.compression import search
 from archcomp_tf.config import default_config
 from archcomp_tf.corpus import Record
-from archcomp_tf.dashboards import write_scalars, write_search
-from archcomp_tf.distillation import (
-    seeming_label_smoothing,
-    teacher_logits,
-    unsmooth,
-)
+from archcomp_tf.dashboards import write_search
 from archcomp_tf.embedding import (
     learn_embedding,
     learnt_embedding,
     leave_embedding,
 )
 from archcomp_tf.evaluation import proposals_spearman
-from archcomp_tf.export import save_keras
 from archcomp_tf.finals import Finals, folder_of
 from archcomp_tf.fitting import MIN_LABELS
 from archcomp_tf.forecast import forecast, forecast_lines
-from archcomp_tf.inference import accuracy
 from archcomp_tf.ledger import initial_samples
 from archcomp_tf.limits import Limits
 from archcomp_tf.objective import Objective
 from archcomp_tf.outcome import write_outcome
-from archcomp_tf.preprocessing import Preprocessing
 from archcomp_tf.run import Run
-from archcomp_tf.teachers import TEACHERS, named
-from archcomp_tf.training import Recipe, build_and_train
+from archcomp_tf.teachers import TEACHERS
+from archcomp_tf.teaching import forget_training, prepare_teacher
+from archcomp_tf.training import Recipe
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -215,37 +205,9 @@ class Pipeline:
         """Trains the teacher, or takes in one that is trained."""
         if self._is_done("teacher"):
             return
-        run = self._run
-        # Another recipe is another config, which the directory refuses.
-        checkpoints = {
-            name: Checkpoint(run.path(f"teacher/{name}.npz"), name)
-            for name in ("training", "unsmoothing")
-        }
         with self._timed("teacher") as record:
-            ready = run.ready_teacher()
-            model = ready or self._trained_teacher(checkpoints["training"])
-            preprocessing = Preprocessing(model)
-            with run.workdir.replacing("teacher/model.keras") as path:
-                save_keras(model, path)
-            record |= run.described(run.architecture_of(model))
-            record["num_params"] = model.count_params()
-            if run.named_architecture:
-                record["num_flops"] = None  # those are not the teacher's
-            scaled = preprocessing.scaled_dataset(run.dataset)
-            record["validation_accuracy"] = accuracy(model, scaled.validation)
-            logits = teacher_logits(model, scaled.train.images)
-            if ready is not None:
-                self._doubt_unseen(logits, record["validation_accuracy"])
-            if run.config.teacher.unsmooth_epochs:
-                logits = self._unsmoothed_logits(
-                    scaled, checkpoints["unsmoothing"]
-                )
-            if run.config.labels.distil:
-                _doubt_smoothed(logits)
-            with run.workdir.replacing("teacher/logits.npy") as path:
-                np.save(path, logits)
-        for checkpoint in checkpoints.values():
-            checkpoint.remove()
+            record |= prepare_teacher(self._run)
+        forget_training(self._run)
 
     def corpus(self) -> None:
         """Labels the samples that the search and its control start from."""
@@ -374,54 +336,6 @@ class Pipeline:
         self._run.workdir.finish_stage("report", results)
         _LOGGER.info("report: %s", self._run.path("report/report.html"))
 
-    def _doubt_unseen(
-        self, logits: np.ndarray, validation_accuracy: float
-    ) -> None:
-        """Says where a teacher seems to know the images that judge it."""
-        train, num = self._run.dataset.train, len(self._run.dataset.validation)
-        known = float(np.mean(np.argmax(logits, axis=-1) == train.labels))
-        spread = math.sqrt(known * (1 - known) / num)
-        if validation_accuracy >= known - spread:
-            _LOGGER.warning(
-                "The teacher is as accurate on the %d images to choose by "
-                "(%.1f%%) as on those to learn from (%.1f%%). If it was "
-                "trained on both, more is counted as lost than is lost: give "
-                "images that it does not know, as a Dataset.",
-                *(num, 100 * validation_accuracy, 100 * known),
-            )
-
-    def _trained_teacher(self, checkpoint: Checkpoint) -> keras.Model:
-        settings = self._run.config.teacher
-        model, result = build_and_train(
-            named(settings.architecture),
-            self._run.dataset,
-            Recipe(**settings.recipe),
-            seed=self._run.seed,
-            stage="teacher epoch",
-            checkpoint=checkpoint,
-        )
-        write_scalars(
-            self._run.path("tensorboard/teacher"),
-            {"epoch_loss": result.losses},
-        )
-        return model
-
-    def _unsmoothed_logits(
-        self, dataset: datasets.Dataset, checkpoint: Checkpoint
-    ) -> np.ndarray:
-        """Of a copy of the teacher; students are judged by the teacher."""
-        settings = self._run.config.teacher
-        copy = keras.models.load_model(self._run.path("teacher/model.keras"))
-        recipe = Recipe(**settings.recipe)
-        unsmooth(
-            copy,
-            dataset,
-            dataclasses.replace(recipe, epochs=settings.unsmooth_epochs),
-            seed=self._run.seed,
-            checkpoint=checkpoint,
-        )
-        return teacher_logits(copy, dataset.train.images)
-
     def _is_done(self, name: str) -> bool:
         done = self._run.workdir.find_stage(name) is not None
         _LOGGER.info("stage %s: %s", name, "done before" if done else "starts")
@@ -434,16 +348,3 @@ class Pipeline:
         yield record
         record["seconds"] = round(time.monotonic() - start, 2)
         self._run.workdir.finish_stage(name, record)
-
-
-def _doubt_smoothed(logits: np.ndarray) -> None:
-    """Says where a teacher keeps from students what they could learn."""
-    if smoothing := seeming_label_smoothing(logits):
-        _LOGGER.warning(
-            "The teacher seems to have been trained with a label smoothing of "
-            "%.2f: it hardly tells one wrong class from another, and students "
-            "learn no more from it than from the labels. With "
-            "config.teacher.unsmooth_epochs = 3 they learn from a copy that "
-            "was trained on for so long without.",
-            smoothing,
-        )

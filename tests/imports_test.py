@@ -74,6 +74,7 @@ ROOMS = (
     "workdir",
     "run",
     "forecast",
+    "teaching",
     "embedding",
     "finals",
     "outcome",

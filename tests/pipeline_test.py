@@ -17,19 +17,17 @@ import tensorflow as tf
 import tiny
 
 import archcomp_tf
-from archcomp_tf import datasets
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
 from archcomp_tf.config import ConfigError
 from archcomp_tf.corpus import Corpus
-from archcomp_tf.distillation import teacher_logits
 from archcomp_tf.fitting import MIN_LABELS
 from archcomp_tf.importer import UnsupportedModelError
 from archcomp_tf.inference import accuracy
 from archcomp_tf.limits import LimitError, Limits
 from archcomp_tf.objective import LogParams
 from archcomp_tf.pipeline import STAGES, Pipeline
-from archcomp_tf.training import Recipe, build_and_train
+from archcomp_tf.training import Recipe
 from archcomp_tf.workdir import MissingStageError, OtherConfigError
 
 NETWORK_FIELDS = {
@@ -529,47 +527,3 @@ def test_a_trained_file_serves_as_the_teacher(tmp_path):
         model.get_weights(), kept.get_weights(), strict=True
     ):
         np.testing.assert_array_equal(before, after)
-
-
-@pytest.mark.parametrize("unseen", [False, True])
-def test_a_teacher_that_seems_to_know_all_images_is_doubted(
-    tmp_path, caplog, unseen
-):
-    model, _ = build_and_train(
-        Architecture.parse("conv3x3-16"),
-        tiny.dataset(),
-        Recipe(epochs=40, batch_size=16),
-        seed=0,
-    )
-    dataset = tiny.dataset()
-    if unseen:  # it is wrong about a quarter of the images to choose by
-        dataset.validation.labels[::4] = 1 - dataset.validation.labels[::4]
-    stages = Pipeline(tiny.config(""), tmp_path, teacher=model, dataset=dataset)
-    with caplog.at_level("WARNING", logger="archcomp_tf"):
-        stages.teacher()
-    doubted = "as accurate on the 32 images to choose by" in caplog.text
-    assert doubted == (not unseen)
-
-
-@pytest.mark.parametrize("unsmooth_epochs", [0, 10])
-def test_a_teacher_trained_on_smoothed_labels_is_named_or_mended(
-    tmp_path, caplog, unsmooth_epochs
-):
-    config = archcomp_tf.default_config()
-    with config.unlocked():
-        config.teacher.architecture = "conv3x3-32 max_pool2x2/2 conv3x3-64"
-        config.teacher.recipe.update(epochs=20, label_smoothing=0.1)
-        config.teacher.unsmooth_epochs = unsmooth_epochs
-    with caplog.at_level("WARNING", logger="archcomp_tf"):
-        Pipeline(config, tmp_path).teacher()
-    warned = "trained with a label smoothing of 0." in caplog.text
-    assert warned == (not unsmooth_epochs)
-    # Students learn from the copy; what they are held against is the teacher.
-    teacher = keras.models.load_model(tmp_path / "teacher/model.keras")
-    dataset = datasets.load("digits", validation_fraction=0.2, seed=0)
-    own = teacher_logits(teacher, dataset.train.images)
-    answers = np.load(tmp_path / "teacher/logits.npy")
-    assert np.allclose(own, answers, atol=1e-3) == (not unsmooth_epochs)
-    assert sorted(p.name for p in (tmp_path / "teacher").iterdir()) == [
-        *("logits.npy", "model.keras", "stage.json"),
-    ]

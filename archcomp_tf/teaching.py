@@ -1,0 +1,140 @@
+"""A run's teacher: trained or taken in, with what students learn from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from typing import Any
+
+import keras
+import numpy as np
+
+from archcomp_tf.checkpoint import Checkpoint
+from archcomp_tf.dashboards import write_scalars
+from archcomp_tf.datasets import Dataset
+from archcomp_tf.distillation import (
+    seeming_label_smoothing,
+    teacher_logits,
+    unsmooth,
+)
+from archcomp_tf.export import save_keras
+from archcomp_tf.inference import accuracy
+from archcomp_tf.preprocessing import Preprocessing
+from archcomp_tf.run import Run
+from archcomp_tf.teachers import named
+from archcomp_tf.training import Recipe, build_and_train
+
+_LOGGER = logging.getLogger(__name__)
+
+_MODEL = "teacher/model.keras"
+_TRAINING, _UNSMOOTHING = "training", "unsmoothing"
+
+
+def prepare_teacher(run: Run) -> dict[str, Any]:
+    """Trains the teacher, or takes in one that is trained; keeps its answers.
+
+    Args:
+      run: the compression.
+
+    Returns:
+      What its record says of it.
+
+    Raises:
+      ValueError: it does not fit the data.
+      UnsupportedModelError: it cannot be read, and the config names no other
+        network to search around.
+    """
+    ready = run.ready_teacher()
+    model = ready or _trained(run)
+    preprocessing = Preprocessing(model)
+    with run.workdir.replacing(_MODEL) as path:
+        save_keras(model, path)
+    record = run.described(run.architecture_of(model))
+    record["num_params"] = model.count_params()
+    if run.named_architecture:
+        record["num_flops"] = None  # those are not the teacher's
+    dataset = preprocessing.scaled_dataset(run.dataset)
+    record["validation_accuracy"] = accuracy(model, dataset.validation)
+    logits = teacher_logits(model, dataset.train.images)
+    if ready is not None:
+        _doubt_unseen(run.dataset, logits, record["validation_accuracy"])
+    if run.config.teacher.unsmooth_epochs:
+        logits = _unsmoothed_logits(run, dataset)
+    if run.config.labels.distil:
+        _doubt_smoothed(logits)
+    with run.workdir.replacing("teacher/logits.npy") as path:
+        np.save(path, logits)
+    return record
+
+
+def forget_training(run: Run) -> None:
+    """Removes what the teacher's trainings would go on from; they are done."""
+    for name in (_TRAINING, _UNSMOOTHING):
+        _checkpoint(run, name).remove()
+
+
+def _checkpoint(run: Run, name: str) -> Checkpoint:
+    # Another recipe is another config, which the directory refuses.
+    return Checkpoint(run.path(f"teacher/{name}.npz"), name)
+
+
+def _trained(run: Run) -> keras.Model:
+    settings = run.config.teacher
+    model, result = build_and_train(
+        named(settings.architecture),
+        run.dataset,
+        Recipe(**settings.recipe),
+        seed=run.seed,
+        stage="teacher epoch",
+        checkpoint=_checkpoint(run, _TRAINING),
+    )
+    write_scalars(
+        run.path("tensorboard/teacher"), {"epoch_loss": result.losses}
+    )
+    return model
+
+
+def _unsmoothed_logits(run: Run, dataset: Dataset) -> np.ndarray:
+    """Of a copy, for the teacher itself is what students are held against."""
+    settings = run.config.teacher
+    copy = keras.models.load_model(run.path(_MODEL))
+    recipe = Recipe(**settings.recipe)
+    unsmooth(
+        copy,
+        dataset,
+        dataclasses.replace(recipe, epochs=settings.unsmooth_epochs),
+        seed=run.seed,
+        checkpoint=_checkpoint(run, _UNSMOOTHING),
+    )
+    return teacher_logits(copy, dataset.train.images)
+
+
+def _doubt_unseen(
+    dataset: Dataset, logits: np.ndarray, validation_accuracy: float
+) -> None:
+    """Says where a teacher seems to know the images that judge it."""
+    train, num = dataset.train, len(dataset.validation)
+    known = float(np.mean(np.argmax(logits, axis=-1) == train.labels))
+    spread = math.sqrt(known * (1 - known) / num)
+    if validation_accuracy >= known - spread:
+        _LOGGER.warning(
+            "The teacher is as accurate on the %d images to choose by "
+            "(%.1f%%) as on those to learn from (%.1f%%). If it was "
+            "trained on both, more is counted as lost than is lost: give "
+            "images that it does not know, as a Dataset.",
+            *(num, 100 * validation_accuracy, 100 * known),
+        )
+
+
+def _doubt_smoothed(logits: np.ndarray) -> None:
+    """Says where a teacher keeps from students what they could learn."""
+    if smoothing := seeming_label_smoothing(logits):
+        _LOGGER.warning(
+            "The teacher seems to have been trained with a label smoothing of "
+            "%.2f: it hardly tells one wrong class from another, and students "
+            "learn no more from it than from the labels. With "
+            "config.teacher.unsmooth_epochs = 3 they learn from a copy that "
+            "was trained on for so long without.",
+            smoothing,
+        )
