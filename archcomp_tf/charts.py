@@ -136,7 +136,9 @@ class Axis:
         """An axis that holds all values, with some room at both ends."""
         places = [scale.forward(value) for value in values]
         start, end = min(places), max(places)
-        room = 0.06 * (end - start) or 0.5
+        # Values that differ by rounding alone are one value.
+        is_one = math.isclose(start, end, rel_tol=1e-9, abs_tol=1e-9)
+        room = 0.5 if is_one else 0.06 * (end - start)
         return cls(label, start - room, end + room, scale)
 
     @classmethod

@@ -122,7 +122,7 @@ def _recipe():
 
 def _task(distil: bool = False, seed: int = 0):
     """How networks are labelled; a teacher is trained if they are distilled."""
-    from archcomp_tf import inference, training
+    from archcomp_tf import distillation, training
     from archcomp_tf.architecture import Architecture
     from archcomp_tf.task import Task
 
@@ -135,7 +135,7 @@ def _task(distil: bool = False, seed: int = 0):
             dataclasses.replace(_recipe(), learning_rate=0.05),
             seed=_SEED.value,
         )
-        logits = inference.teacher_logits(teacher, data.train.images)
+        logits = distillation.teacher_logits(teacher, data.train.images)
     return Task(data, _recipe(), _SEED.value + seed, logits)
 
 

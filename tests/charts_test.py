@@ -3,8 +3,9 @@
 import re
 
 import markup
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from archcomp_tf.charts import (
@@ -55,6 +56,7 @@ def test_a_count_is_told_in_three_digits(number, text):
     st.lists(st.floats(1, 1e9), min_size=1, max_size=9),
     st.lists(st.floats(0, 1), min_size=1, max_size=9),
 )
+@example(counts=[1.0, np.nextafter(1.0, 2.0)], shares=[0.5])
 def test_an_axis_holds_its_values_in_order_and_names_some(counts, shares):
     for axis, values in (
         (Axis.around("n", counts), counts),
