@@ -15,9 +15,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from archcomp_tf import inference
 from archcomp_tf.checkpoint import Checkpoint
 from archcomp_tf.datasets import Dataset
-from archcomp_tf.inference import logits
 from archcomp_tf.training import Recipe, train
 
 _LEAST_PROBABILITY = 1e-7  # of a softmax, for its logarithm
@@ -31,7 +31,7 @@ def teacher_logits(teacher: keras.Model, images: np.ndarray) -> np.ndarray:
     A teacher that ends in a softmax gives the logarithms of its
     probabilities, which are logits of the same probabilities.
     """
-    outputs = logits(teacher, images)
+    outputs = inference.logits(teacher, images)
     if _are_probabilities(outputs):
         return np.log(np.maximum(outputs, _LEAST_PROBABILITY))
     return outputs
@@ -92,7 +92,7 @@ def unsmooth(
             "max_shift, mirror and cutout to be 0."
         )
     model = teacher
-    if _are_probabilities(logits(teacher, dataset.validation.images)):
+    if _are_probabilities(inference.logits(teacher, dataset.validation.images)):
         (probabilities,) = teacher.outputs
         model = keras.Model(
             teacher.inputs[0],

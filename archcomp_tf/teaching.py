@@ -133,8 +133,9 @@ def _doubt_smoothed(logits: np.ndarray) -> None:
         _LOGGER.warning(
             "The teacher seems to have been trained with a label smoothing of "
             "%.2f: it hardly tells one wrong class from another, and students "
-            "learn no more from it than from the labels. With "
-            "config.teacher.unsmooth_epochs = 3 they learn from a copy that "
-            "was trained on for so long without.",
+            "learn little more from it than from the labels. With "
+            "config.teacher.unsmooth_epochs = 3, in another working "
+            "directory, they learn from a copy that was trained on for so long "
+            "without.",
             smoothing,
         )

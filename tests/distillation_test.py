@@ -3,13 +3,12 @@
 import keras
 import numpy as np
 import pytest
-import sklearn.datasets
 import tiny
 
-from archcomp_tf import distillation, inference
+from archcomp_tf import datasets, distillation, inference
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
-from archcomp_tf.datasets import Dataset, Split
+from archcomp_tf.datasets import Dataset
 from archcomp_tf.preprocessing import Preprocessing
 from archcomp_tf.training import Recipe, build_and_train
 
@@ -63,13 +62,7 @@ def test_labels_that_were_not_smoothed_do_not_seem_to_be(
 
 @pytest.fixture(scope="module")
 def digits() -> Dataset:
-    images, labels = sklearn.datasets.load_digits(return_X_y=True)
-    images = (images / 16).reshape(-1, 8, 8, 1).astype("float32")
-    train, validation = (
-        Split(images[used], labels[used])
-        for used in (slice(1300), slice(1300, None))
-    )
-    return Dataset("digits", 10, train, validation, validation)
+    return datasets.load("digits", validation_fraction=0.2, seed=0)
 
 
 def _trained(dataset, smoothing) -> keras.Model:
