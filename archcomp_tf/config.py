@@ -18,11 +18,12 @@ from archcomp_tf.cost import num_params
 from archcomp_tf.layer import Shape
 from archcomp_tf.limits import Limits
 from archcomp_tf.objective import Objective
+from archcomp_tf.search_space import SWAPS
 from archcomp_tf.teachers import TEACHERS
 from archcomp_tf.training import Recipe
 
-# Teachers that two cores can train.
-_LIGHT = ("vgg7", "vgg11_half")
+# Teachers that two cores can train, and for how many epochs.
+_LIGHT = {"vgg7": 12, "vgg11_half": 40}
 # Mostly from the teacher.
 _DISTILLATION = {"temperature": 4.0, "label_weight": 0.2}
 
@@ -76,6 +77,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.space.num_widths = 16
     config.space.min_width = 1 / 16
     config.space.divisor = 1
+    config.space.swaps = SWAPS
 
     # Replaced as a whole by a config, since each objective has its own fields.
     config.objective = objective_config("LogParams", weight=0.05)
@@ -176,7 +178,10 @@ def classifier_config(
         if teacher in _LIGHT:
             changes["max_shift"] = 2
             config.teacher.recipe = recipe_config(
-                epochs=12, batch_size=128, weight_decay=2e-3, **changes
+                epochs=_LIGHT[teacher],
+                batch_size=128,
+                weight_decay=2e-3,
+                **changes,
             )
             config.labels.recipe = recipe_config(
                 num_images=10_000, epochs=12, **_DISTILLATION

@@ -208,6 +208,7 @@ class Run:
             num_widths=self.config.space.num_widths,
             min_width=self.config.space.min_width,
             divisor=self.config.space.divisor,
+            swaps=self.config.space.swaps,
         )
 
     @functools.cached_property

@@ -32,11 +32,13 @@ FIELDS = {
 
 # What a teacher's layer may be swapped for, besides itself.
 _CHEAPER_KINDS = {
-    "conv": ("separable_conv",),
+    "conv": ("separable_conv", "inverted_residual"),
     "residual": ("conv", "separable_conv", "inverted_residual"),
     "bottleneck": ("conv", "separable_conv", "inverted_residual"),
     "inverted_residual": ("separable_conv",),
 }
+# All that a teacher's layers may be swapped for.
+SWAPS = ("conv", "separable_conv", "inverted_residual")
 
 # How far, as a share of all widths, a slot's width strays from its network's.
 _WIDTH_SPREAD = 0.15
@@ -189,6 +191,7 @@ class SearchSpace:
         num_widths: int = 16,
         min_width: float = 1 / 16,
         divisor: int = 1,
+        swaps: Sequence[str] = SWAPS,
     ) -> SearchSpace:
         """A space of narrower and cheaper networks, the teacher included.
 
@@ -204,22 +207,32 @@ class SearchSpace:
           min_width: the smallest width, as a share of the teacher's.
           divisor: of all widths but the teacher's own.  Kernels of many
             processors are made for multiples of 8.
+          swaps: the kinds that layers may be swapped for where they are
+            cheaper: some of `SWAPS`.  Not every accelerator is fast at the
+            depthwise convolutions that two of them have.
 
         Raises:
-          ValueError: the divisor is not a positive number.
+          ValueError: the divisor is not a positive number, or layers cannot
+            be swapped for one of `swaps`.
         """
         if divisor < 1:
             raise ValueError(
                 f"Expected a divisor of at least 1; got {divisor}."
+            )
+        if unknown := [kind for kind in swaps if kind not in SWAPS]:
+            raise ValueError(
+                f"Expected swaps among {', '.join(SWAPS)}; got "
+                f"{', '.join(map(repr, unknown))}."
             )
         shares = np.geomspace(1.0, min_width, num_widths)
         slots = []
         for layer in teacher.compact.layers:
             fields = KINDS[layer.kind].fields
             windowed = "filters" in fields and "kernel_size" in fields
+            cheaper = _CHEAPER_KINDS.get(layer.kind, ())
             slots.append(
                 Slot(
-                    kinds=(layer.kind, *_CHEAPER_KINDS.get(layer.kind, ())),
+                    kinds=(layer.kind, *(k for k in cheaper if k in swaps)),
                     filters=[
                         _narrowed(layer.filters, share, divisor)
                         for share in shares

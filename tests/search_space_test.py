@@ -240,6 +240,28 @@ def test_a_width_goes_to_the_nearest_multiple():
         SearchSpace.around(teacher, divisor=0)
 
 
+def test_layers_are_swapped_for_the_kinds_that_are_given():
+    teacher = Architecture.parse("conv3x3-64 max_pool2x2/2 residual3x3-64")
+
+    def kinds(**options):
+        space = SearchSpace.around(teacher, **options)
+        return [slot.kinds for slot in space.slots]
+
+    swaps = ("separable_conv", "inverted_residual")
+    assert kinds() == [
+        ("conv", *swaps),
+        ("max_pool",),
+        ("residual", "conv", *swaps),
+    ]
+    assert kinds(swaps=("conv",)) == [
+        ("conv",),
+        ("max_pool",),
+        ("residual", "conv"),
+    ]
+    with pytest.raises(ValueError, match="among conv, .*; got 'dense'"):
+        SearchSpace.around(teacher, swaps=("conv", "dense"))
+
+
 @given(strategies.spaces(), strategies.seeds)
 def test_around_keeps_every_step_that_shrinks_the_feature_maps(space, seed):
     rng = np.random.default_rng(seed)
