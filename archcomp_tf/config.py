@@ -26,6 +26,8 @@ from archcomp_tf.training import Recipe
 _LIGHT = {"vgg7": 12, "vgg11_half": 40}
 # Mostly from the teacher.
 _DISTILLATION = {"temperature": 4.0, "label_weight": 0.2}
+# A teacher that was trained for long is surer of itself: softened more.
+_LONG_EPOCHS, _LONG_TEMPERATURE = 40, 8.0
 
 
 class ConfigError(ValueError):
@@ -146,9 +148,9 @@ def classifier_config(
 ) -> ml_collections.ConfigDict:
     """The compression of a known network on a data set of small images.
 
-    The student is to have a twentieth of the teacher's weights.  The recipes
-    are for a GPU; around "vgg7" and "vgg11_half" they are light ones, for two
-    cores.
+    The student is to have a twentieth of the teacher's weights, and widths that
+    are multiples of 8.  The recipes are for a GPU; around "vgg7" and
+    "vgg11_half" they are light ones, for two cores.
 
     Args:
       dataset: see `datasets.load`.
@@ -169,25 +171,31 @@ def classifier_config(
     architecture = TEACHERS[teacher]
     size = num_params(architecture, input_shape, num_classes)
     changes = {"mirror": mirror, "max_shift": 4}
+    is_light = teacher in _LIGHT
+    teacher_epochs = _LIGHT[teacher] if is_light else 60
+    distillation = dict(_DISTILLATION)
+    if teacher_epochs >= _LONG_EPOCHS:
+        distillation["temperature"] = _LONG_TEMPERATURE
     config = default_config()
     with config.unlocked():
         config.dataset = dataset
         config.validation_fraction = 0.1
         config.teacher.architecture = str(architecture)
+        config.space.divisor = 8
         config.objective = objective_config("Budget", max_params=size // 20)
-        if teacher in _LIGHT:
+        if is_light:
             changes["max_shift"] = 2
             config.teacher.recipe = recipe_config(
-                epochs=_LIGHT[teacher],
+                epochs=teacher_epochs,
                 batch_size=128,
                 weight_decay=2e-3,
                 **changes,
             )
             config.labels.recipe = recipe_config(
-                num_images=10_000, epochs=12, **_DISTILLATION
+                num_images=10_000, epochs=12, **distillation
             )
             recipe = {"epochs": 20, "batch_size": 128, **changes}
-            recipe |= _DISTILLATION | dict(light_student or {})
+            recipe |= distillation | dict(light_student or {})
             config.student.recipe = recipe_config(**recipe)
             config.labels.num_labels = 80
             config.student.num_finalists = 1
@@ -195,7 +203,7 @@ def classifier_config(
             return config
         config.num_workers = 4
         config.teacher.recipe = recipe_config(
-            epochs=60,
+            epochs=teacher_epochs,
             batch_size=128,
             # Decoupled: ten times the usual 5e-4, which momentum multiplies.
             weight_decay=5e-3,
@@ -206,14 +214,14 @@ def classifier_config(
         )
         config.labels.num_labels = 300
         config.labels.recipe = recipe_config(
-            num_images=20_000, epochs=10, batch_size=128, **_DISTILLATION
+            num_images=20_000, epochs=10, batch_size=128, **distillation
         )
         config.student.recipe = recipe_config(
             epochs=200,
             batch_size=128,
             weight_decay=2e-3,
             **changes,
-            **_DISTILLATION,
+            **distillation,
         )
         config.student.controls = ("resnet20", "resnet32")
         config.student.num_tuning_trials = 1
