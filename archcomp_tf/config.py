@@ -22,11 +22,13 @@ from archcomp_tf.search_space import SWAPS
 from archcomp_tf.teachers import TEACHERS
 from archcomp_tf.training import Recipe
 
-# Teachers that two cores can train, and for how many epochs.
+# For how many epochs a teacher is trained, and those that two cores can train.
+_TEACHER_EPOCHS = 60
 _LIGHT = {"vgg7": 12, "vgg11_half": 40}
 # Mostly from the teacher.
 _DISTILLATION = {"temperature": 4.0, "label_weight": 0.2}
-# A teacher that was trained for long is surer of itself: softened more.
+# A teacher that was trained for long is surer of what it learnt, and softened
+# more, see results/README.md.
 _LONG_EPOCHS, _LONG_TEMPERATURE = 40, 8.0
 
 
@@ -171,8 +173,7 @@ def classifier_config(
     architecture = TEACHERS[teacher]
     size = num_params(architecture, input_shape, num_classes)
     changes = {"mirror": mirror, "max_shift": 4}
-    is_light = teacher in _LIGHT
-    teacher_epochs = _LIGHT[teacher] if is_light else 60
+    teacher_epochs = _LIGHT.get(teacher, _TEACHER_EPOCHS)
     distillation = dict(_DISTILLATION)
     if teacher_epochs >= _LONG_EPOCHS:
         distillation["temperature"] = _LONG_TEMPERATURE
@@ -183,7 +184,7 @@ def classifier_config(
         config.teacher.architecture = str(architecture)
         config.space.divisor = 8
         config.objective = objective_config("Budget", max_params=size // 20)
-        if is_light:
+        if teacher in _LIGHT:
             changes["max_shift"] = 2
             config.teacher.recipe = recipe_config(
                 epochs=teacher_epochs,
