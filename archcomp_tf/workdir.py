@@ -54,7 +54,8 @@ class WorkingDirectory:
         # As it is read back: JSON knows no tuples.
         config = json.loads(json.dumps(config))
         known = self._read("config.json")
-        if known is None:
+        # A run that left nothing else was refused, or ended before it began.
+        if known is None or len(list(self.path.iterdir())) == 1:
             self.write_json("config.json", config)
         elif differing := _differences(known, config):
             raise OtherConfigError(

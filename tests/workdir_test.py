@@ -75,6 +75,7 @@ def test_the_same_config_finds_what_was_left(workdir):
 def test_another_config_is_refused_with_the_field_that_differs(
     workdir, name, value, was
 ):
+    workdir.finish_stage("teacher", {})
     before = _files(workdir.path)
     with pytest.raises(OtherConfigError) as caught:
         WorkingDirectory(workdir.path, _changed(name, value))
@@ -85,7 +86,15 @@ def test_another_config_is_refused_with_the_field_that_differs(
     assert _files(workdir.path) == before
 
 
+def test_another_config_is_taken_where_nothing_was_done(workdir):
+    WorkingDirectory(workdir.path, _changed("seed", 1))
+    WorkingDirectory(workdir.path, _changed("seed", 2)).finish_stage("a", {})
+    with pytest.raises(OtherConfigError, match="seed was 2 and is 0"):
+        WorkingDirectory(workdir.path, CONFIG)
+
+
 def test_every_field_that_differs_is_named(workdir):
+    workdir.finish_stage("teacher", {})
     config = _changed("labels.recipe.epochs", 15) | {"seed": 1}
     del config["dataset"]
     with pytest.raises(OtherConfigError) as caught:
@@ -95,6 +104,7 @@ def test_every_field_that_differs_is_named(workdir):
 
 
 def test_a_field_that_replaces_others_is_named(workdir):
+    workdir.finish_stage("teacher", {})
     with pytest.raises(OtherConfigError, match=r"config\.labels was \{.*is 3"):
         WorkingDirectory(workdir.path, CONFIG | {"labels": 3})
 
