@@ -259,6 +259,7 @@ def keras_tuner_bayesian(
     oracle = keras_tuner.oracles.BayesianOptimizationOracle(
         objective=keras_tuner.Objective("score", "max"),
         max_trials=_MAX_REPEATS * num_labels,
+        max_consecutive_failed_trials=2**31,  # the ledger counts them
         num_initial_points=num_initial,
         seed=seed,
         hyperparameters=hyperparameters,

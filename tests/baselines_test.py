@@ -311,6 +311,17 @@ def test_optimisers_leave_failed_labels_behind(optimiser):
         assert (record.status != OK) == _fails(record.architecture)
 
 
+def test_bayesian_optimisation_outlives_failures_in_a_row():
+    labels = iter([0.5] * 8 + [math.nan] * 6 + [0.5] * 4)
+    result = _optimise(
+        baselines.keras_tuner_bayesian,
+        lambda architectures: [next(labels) for _ in architectures],
+        num_labels=18,
+    )
+    failed = [record.status != OK for record in result.history]
+    assert failed == [False] * 8 + [True] * 6 + [False] * 4
+
+
 @pytest.mark.parametrize(
     "optimiser",
     [
