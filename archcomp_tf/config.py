@@ -106,7 +106,9 @@ def default_config() -> ml_collections.ConfigDict:
     config.labels.labels_a_round = 4  # the workers share a round
     config.labels.max_seconds = 3600.0  # a longer training has failed
     config.labels.distil = True
-    config.labels.recipe = recipe_config(num_images=10_000, epochs=10)
+    config.labels.recipe = recipe_config(
+        num_images=10_000, epochs=10, **_DISTILLATION
+    )
 
     # See `ArchitectureAutoencoder` and `fit_autoencoder`.
     config.autoencoder = ml_collections.ConfigDict()
