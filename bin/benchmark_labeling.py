@@ -39,7 +39,6 @@ _TEACHER = flags.DEFINE_string(
     "max_pool2x2/2 conv3x3-128",
     "Around which networks are labelled, in text form.",
 )
-_DIVISOR = flags.DEFINE_integer("divisor", 1, "Of their widths.", 1)
 _EPOCHS = flags.DEFINE_integer("epochs", 10, "Of a label.", 1)
 _NETWORKS = flags.DEFINE_integer("num_networks", 40, "To label.", 2)
 _WORKERS = flags.DEFINE_integer("num_workers", 2, "Labelling processes.", 1)
@@ -110,7 +109,6 @@ def _space(data):
         Architecture.parse(_TEACHER.value),
         data.input_shape,
         data.num_classes,
-        divisor=_DIVISOR.value,
     )
 
 
@@ -376,7 +374,6 @@ def _chief(path: pathlib.Path) -> subprocess.Popen:
             f"--epochs={_EPOCHS.value}",
             f"--num_images={_IMAGES.value}",
             f"--teacher={_TEACHER.value}",
-            f"--divisor={_DIVISOR.value}",
             f"--num_workers={_WORKERS.value}",
             f"--dataset={_DATASET.value}",
             f"--seed={_SEED.value}",
