@@ -195,12 +195,14 @@ def fastest_batch_norm() -> type[keras.layers.BatchNormalization]:
 
     On TensorFlow Keras takes the mean, the variance and the rest in passes of
     their own, forwards and backwards.  TensorFlow's fused operation takes few;
-    where the channels are no multiple of 8, oneDNN makes it slower than
-    Keras', and `_normalized` is the fastest.
+    where the channels are no multiple of 8, it is slower than Keras' on a CPU,
+    and `_normalized` is the fastest.
     """
     if keras.backend.backend() != "tensorflow":
         return keras.layers.BatchNormalization
     import tensorflow as tf
+
+    multiple = 1 if tf.config.list_physical_devices("GPU") else 8
 
     class FastBatchNormalization(keras.layers.BatchNormalization):
         def call(self, inputs, training=None, mask=None):
@@ -209,7 +211,7 @@ def fastest_batch_norm() -> type[keras.layers.BatchNormalization]:
             images = tf.cast(inputs, tf.float32)
             gamma = tf.convert_to_tensor(self.gamma)
             beta = tf.convert_to_tensor(self.beta)
-            if inputs.shape[-1] % 8:
+            if inputs.shape[-1] % multiple:
                 outputs, mean, variance = _normalized(
                     images, gamma, beta, self.epsilon
                 )

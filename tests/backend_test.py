@@ -226,12 +226,18 @@ def test_the_fastest_batch_norm_does_what_keras_does(batch, channels, policy):
         np.testing.assert_allclose(one, other, tolerance, tolerance)
 
 
-def test_on_tensorflow_whole_vectors_of_channels_are_fused():
-    for channels, is_fused in ((16, True), (12, False)):
-        layer = backend.fastest_batch_norm()()
-        layer.build((2, 4, 4, channels))
-        traced = tf.function(
-            lambda x, layer=layer: layer(x, training=True), autograph=False
-        ).get_concrete_function(tf.TensorSpec((2, 4, 4, channels)))
-        kinds = {op.type for op in traced.graph.get_operations()}
-        assert ("FusedBatchNormV3" in kinds) == is_fused
+@pytest.mark.parametrize(
+    ("gpus", "channels", "is_fused"),
+    [([], 16, True), ([], 12, False), (["GPU:0"], 12, True)],
+)
+def test_on_a_cpu_whole_vectors_of_channels_are_fused(
+    gpus, channels, is_fused, monkeypatch
+):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: gpus)
+    layer = backend.fastest_batch_norm.__wrapped__()()
+    layer.build((2, 4, 4, channels))
+    traced = tf.function(
+        lambda x: layer(x, training=True), autograph=False
+    ).get_concrete_function(tf.TensorSpec((2, 4, 4, channels)))
+    kinds = {op.type for op in traced.graph.get_operations()}
+    assert ("FusedBatchNormV3" in kinds) == is_fused
