@@ -32,13 +32,13 @@ FIELDS = {
 
 # What a teacher's layer may be swapped for, besides itself.
 _CHEAPER_KINDS = {
-    "conv": ("separable_conv", "inverted_residual"),
     "residual": ("conv", "separable_conv", "inverted_residual"),
     "bottleneck": ("conv", "separable_conv", "inverted_residual"),
+    "conv": ("separable_conv", "inverted_residual"),
     "inverted_residual": ("separable_conv",),
 }
 # All that a teacher's layers may be swapped for.
-SWAPS = ("conv", "separable_conv", "inverted_residual")
+SWAPS = tuple(dict.fromkeys(itertools.chain(*_CHEAPER_KINDS.values())))
 
 # How far, as a share of all widths, a slot's width strays from its network's.
 _WIDTH_SPREAD = 0.15

@@ -74,6 +74,7 @@ def main(argv: list[str]) -> int:
                     for flag in flags.FLAGS.get_key_flags_for_module(
                         sys.argv[0]
                     )
+                    if flag.name != "output"  # no setting of what is measured
                 },
                 "seconds": round(time.monotonic() - start, 1),
                 "cores": os.cpu_count(),
