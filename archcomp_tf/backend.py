@@ -1,15 +1,13 @@
 """What Keras does not offer alike on every backend.
 
-Gradients, compilation, what is fastest to train with, and processes that train
-side by side.
+Gradients, compilation, the fastest precision, and processes that train side by
+side.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib.util
-import math
 import multiprocessing.context
 import os
 import sys
@@ -187,101 +185,6 @@ def fastest_dtype_policy() -> str:
                 for gpu in gpus
             )
     return "mixed_bfloat16" if has_it else "float32"
-
-
-@functools.cache
-def fastest_batch_norm() -> type[keras.layers.BatchNormalization]:
-    """Batch norm to train with: Keras' own, or one with its weights.
-
-    On TensorFlow Keras takes the mean, the variance and the rest in passes of
-    their own, forwards and backwards.  TensorFlow's fused operation takes few;
-    where the channels are no multiple of 8, it is slower than Keras' on a CPU,
-    and `_normalized` is the fastest.
-    """
-    if keras.backend.backend() != "tensorflow":
-        return keras.layers.BatchNormalization
-    import tensorflow as tf
-
-    multiple = 1 if tf.config.list_physical_devices("GPU") else 8
-
-    class FastBatchNormalization(keras.layers.BatchNormalization):
-        def call(self, inputs, training=None, mask=None):
-            if not training or len(inputs.shape) != 4:
-                return super().call(inputs, training=training, mask=mask)
-            images = tf.cast(inputs, tf.float32)
-            gamma = tf.convert_to_tensor(self.gamma)
-            beta = tf.convert_to_tensor(self.beta)
-            if inputs.shape[-1] % multiple:
-                outputs, mean, variance = _normalized(
-                    images, gamma, beta, self.epsilon
-                )
-            else:
-                outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
-                    images, gamma, beta, epsilon=self.epsilon
-                )
-                # It gives the variance of all images, of which these are
-                # samples.
-                num = tf.cast(tf.size(images) / images.shape[-1], tf.float32)
-                variance *= (num - 1) / num
-            for moving, new in (
-                (self.moving_mean, mean),
-                (self.moving_variance, variance),
-            ):
-                moving.assign(
-                    moving * self.momentum + new * (1 - self.momentum)
-                )
-            return tf.cast(outputs, self.compute_dtype)
-
-    return FastBatchNormalization
-
-
-def _normalized(images, gamma, beta, epsilon: float) -> tuple:
-    """Batch norm of `[N, height, width, channels]`, and mean and variance.
-
-    Rows of a few pixels are long enough for a processor's vectors, whatever the
-    channels; their sums are a matrix product; and the gradient is written out,
-    since what differentiation makes of the mean and the variance takes more
-    passes.  Mean and variance have no gradient.
-    """
-    import tensorflow as tf
-
-    channels = images.shape[-1]
-    pixels = math.gcd(8, math.prod(n for n in images.shape[:-1] if n))
-
-    @tf.custom_gradient
-    def normalized(images, gamma, beta):
-        rows = tf.reshape(images, [-1, pixels * channels])
-        ones = tf.ones([1, tf.shape(rows)[0]])
-        num = tf.cast(tf.shape(rows)[0] * pixels, tf.float32)
-
-        def sums(rows):
-            return tf.reduce_sum(
-                tf.reshape(tf.matmul(ones, rows), [pixels, channels]), axis=0
-            )
-
-        def row(values):
-            return tf.tile(values, [pixels])
-
-        mean = sums(rows) / num
-        centred = rows - row(mean)
-        variance = sums(centred**2) / num
-        scale = tf.math.rsqrt(variance + epsilon)
-        outputs = centred * row(gamma * scale) + row(beta)
-
-        def gradient(upstream, *_):
-            upstream = tf.reshape(upstream, tf.shape(rows))
-            of_beta = sums(upstream)
-            of_gamma = sums(upstream * centred) * scale
-            of_rows = row(gamma * scale) * (
-                upstream
-                - row(of_beta / num)
-                - centred * row(scale * of_gamma / num)
-            )
-            return tf.reshape(of_rows, tf.shape(images)), of_gamma, of_beta
-
-        return (tf.reshape(outputs, tf.shape(images)), mean, variance), gradient
-
-    return normalized(images, gamma, beta)
 
 
 @contextlib.contextmanager

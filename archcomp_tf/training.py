@@ -27,10 +27,10 @@ from archcomp_tf.augmentation import Augmentation
 from archcomp_tf.backend import (
     compiled,
     dtype_policy,
-    fastest_batch_norm,
     fastest_dtype_policy,
     value_and_grad,
 )
+from archcomp_tf.batch_norm import fastest_batch_norm
 from archcomp_tf.builder import build
 from archcomp_tf.checkpoint import Checkpoint
 from archcomp_tf.datasets import Dataset, Split

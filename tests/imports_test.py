@@ -37,6 +37,7 @@ ROOMS = (
     "datasets",
     "preprocessing",
     "backend",
+    "batch_norm",
     "inference",
     "augmentation",
     "checkpoint",
