@@ -61,6 +61,20 @@ def num_flops(
     return 2 * num_multiply_adds(architecture, input_shape, num_classes)
 
 
+def num_activations(
+    architecture: Architecture, input_shape: Shape, num_classes: int
+) -> int:
+    """Values that the operations of the network give for one image.
+
+    All of them, batch norm, activations and pools included: those are what
+    training passes over in memory.
+    """
+    return sum(
+        _block_values(block, shape)
+        for _, block, shape in architecture.blocks(input_shape, num_classes)
+    )
+
+
 def activation_bytes(
     architecture: Architecture, input_shape: Shape, num_classes: int
 ) -> int:
@@ -126,6 +140,13 @@ def _block_params(block: Block, shape: Shape) -> int:
 @functools.lru_cache(maxsize=65536)
 def _block_multiply_adds(block: Block, shape: Shape) -> int:
     return _sum_over_ops(_op_multiply_adds, block, shape)
+
+
+@functools.lru_cache(maxsize=65536)
+def _block_values(block: Block, shape: Shape) -> int:
+    return _sum_over_ops(
+        lambda op, shape: _size(op.output_shape(shape)), block, shape
+    )
 
 
 _IN_PLACE = ("batch_norm", "relu", "flatten")

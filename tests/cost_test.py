@@ -1,5 +1,6 @@
 """Tests of `archcomp_tf.cost`."""
 
+import keras
 import numpy as np
 import pytest
 import strategies
@@ -163,6 +164,17 @@ def test_operations_are_those_that_the_tensorflow_profiler_counts(text):
     flops = cost.num_flops(architecture, (9, 7, 3), 5)
     assert flops == _profiled_flops(model, (9, 7, 3))
     assert flops == 2 * cost.num_multiply_adds(architecture, (9, 7, 3), 5)
+
+
+@pytest.mark.parametrize("text", MIXED)
+def test_activations_are_the_outputs_of_all_keras_layers_but_sums(text):
+    network = Architecture.parse(text), (9, 9, 3), 5
+    outputs = [
+        np.prod(layer.output.shape[1:])
+        for layer in build(*network).layers
+        if not isinstance(layer, keras.layers.InputLayer | keras.layers.Add)
+    ]
+    assert cost.num_activations(*network) == sum(outputs)
 
 
 @given(strategies.architectures(), strategies.input_shapes)

@@ -6,15 +6,18 @@ import tiny
 
 from archcomp_tf import forecast
 from archcomp_tf.builder import build
+from archcomp_tf.config import objective_config
 from archcomp_tf.pipeline import STAGES
 from archcomp_tf.run import Run
 
-_SPEED = 1e9
+_FLOPS_A_SECOND, _VALUES_A_SECOND = 1e9, 1e8
 
 
 @pytest.fixture(autouse=True)
 def _known_speed(monkeypatch):
-    monkeypatch.setattr(forecast, "_flops_a_second", lambda: _SPEED)
+    monkeypatch.setattr(
+        forecast, "_speeds", lambda: (_FLOPS_A_SECOND, _VALUES_A_SECOND)
+    )
 
 
 def _run(folder, teacher=None, **changes) -> Run:
@@ -65,27 +68,39 @@ def test_a_single_finalist_is_foretold_as_the_student_it_becomes(tmp_path):
     assert one["students"] == pytest.approx((two["search"] - one["search"]) / 2)
 
 
-def test_no_proposal_is_foretold_to_do_more_work_than_it_may(tmp_path):
-    free, limited, more = (
-        _seconds(_run(tmp_path / str(n), **{"limits.max_flops": n}))
-        for n in (0, 500, 1500)
-    )
-    # Two proposals, and twice two finalists, are trained for these images.
-    num_images = 2 * 64 * 1 + 4 * 64 * 2
-    arithmetic = 3 * num_images * 1000 / (0.6 * _SPEED)
-    assert more["search"] - limited["search"] == pytest.approx(arithmetic)
-    assert more["search"] < free["search"]
+@pytest.mark.parametrize(
+    "limit",
+    [
+        {"limits.max_flops": 5000},
+        {"limits.max_params": 1000},
+        {"objective": objective_config("Budget", max_params=1000)},
+    ],
+)
+def test_proposals_are_foretold_to_be_as_small_as_is_wanted(tmp_path, limit):
+    free = _seconds(_run(tmp_path / "free"))
+    limited = _seconds(_run(tmp_path / "limited", **limit))
+    assert limited["search"] < free["search"]
+    assert limited["students"] < free["students"]
     # Samples may be anything.
     assert limited["corpus"] == free["corpus"]
 
 
-def test_a_training_takes_its_arithmetic_and_what_stands_around_it(tmp_path):
+def test_where_nothing_is_as_small_any_sample_is_foretold(tmp_path):
+    run = _run(tmp_path / "limited", **{"limits.max_params": 1})
+    assert _seconds(run) == _seconds(_run(tmp_path / "free"))
+
+
+def test_a_training_takes_its_arithmetic_and_its_memory_and_some_time_besides(
+    tmp_path,
+):
     run = _run(tmp_path, **{"teacher.recipe.epochs": 1000})
     step = forecast.forecast(run)[0]
     # Two convolutions of 16 filters on 4x4 images, a pool, the classifier.
     flops = 2 * (16 * 9 * 16 * (1 + 16) + 16 * tiny.NUM_CLASSES)
-    arithmetic = 3 * 64 * 1000 * flops / (0.6 * _SPEED)
-    assert 0 < step.seconds - arithmetic < 20
+    # Each with batch norm and ReLU; the pool; the mean of its 2x2 pixels.
+    values = 16 * (2 * 3 * 16 + 4 + 1) + tiny.NUM_CLASSES
+    image = flops / _FLOPS_A_SECOND + values / _VALUES_A_SECOND
+    assert 0 < step.seconds - 3 * 64 * 1000 * image < 20
     assert "1000 epochs of 64 images" in step.what
 
 
@@ -164,4 +179,6 @@ def test_durations_are_rounded_as_people_say_them(seconds, text):
 
 def test_the_speed_of_this_machine_is_a_plausible_one(monkeypatch):
     monkeypatch.undo()
-    assert 1e7 < forecast._flops_a_second() < 1e16
+    flops_a_second, values_a_second = forecast._speeds()
+    assert 1e7 < flops_a_second < 1e16
+    assert 1e6 < values_a_second < 1e14
