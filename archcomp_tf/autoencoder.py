@@ -27,6 +27,7 @@ import keras
 import numpy as np
 
 from archcomp_tf.architecture import Architecture
+from archcomp_tf.backend import by_rows
 from archcomp_tf.encoding import Encoding
 from archcomp_tf.heads import CostHead, EnsembleHead
 from archcomp_tf.search_space import SearchSpace
@@ -123,14 +124,13 @@ class ArchitectureAutoencoder(keras.Model):
     def encode(self, architectures: Sequence[Architecture]) -> np.ndarray:
         """Members of the space -> z, float32 `[N, D]`."""
         x = self.encoding.encode(architectures)
-        return keras.ops.convert_to_numpy(self.encoder(x, training=False))
+        return by_rows(lambda x: self.encoder(x, training=False), x)
 
     def decode(self, z: np.ndarray) -> list[Architecture]:
         """z `[N, D]` -> N members of the space, whatever z holds."""
-        logits = self.decoder(
-            keras.ops.convert_to_tensor(z, "float32"), training=False
+        return self.encoding.decode(
+            by_rows(lambda z: self.decoder(z, training=False), np.float32(z))
         )
-        return self.encoding.decode(keras.ops.convert_to_numpy(logits))
 
     def heads(self, z):
         """What the heads say of points of the embedding, differentiably.
@@ -151,10 +151,7 @@ class ArchitectureAutoencoder(keras.Model):
         self, architectures: Sequence[Architecture]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What the heads say of members of the space, see `heads`."""
-        return tuple(
-            keras.ops.convert_to_numpy(output)
-            for output in self.heads(self.encode(architectures))
-        )
+        return by_rows(self.heads, self.encode(architectures))
 
     def project(self, z):
         """z `[N, D]` -> the nearest point where encodings can lie."""

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import itertools
 import multiprocessing.context
 import os
 import sys
 import threading
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from unittest import mock
 
 import keras
+import numpy as np
 
 # Small networks gain nothing from a second core, and no process is to take the
 # whole memory of a GPU.
@@ -27,6 +29,24 @@ _SHARING_ENVIRONMENT = {
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
 }
+
+
+class BackendError(RuntimeError):
+    """Keras runs on a backend on which something cannot be done."""
+
+
+def check_tensorflow(what: str) -> None:
+    """Raises BackendError where Keras does not run on TensorFlow.
+
+    Args:
+      what: needs it; the beginning of a sentence.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise BackendError(
+            f"{what} needs TensorFlow, and Keras runs on "
+            f"{keras.backend.backend()} here. A working directory may be "
+            "carried to where it runs on TensorFlow, and goes on there."
+        )
 
 
 @contextlib.contextmanager
@@ -135,19 +155,71 @@ def compiled(function: Callable) -> Callable:
             return call
 
 
+def compiled_reading(
+    function: Callable, variables: Sequence[keras.Variable]
+) -> Callable:
+    """The function, compiled, with what the variables hold at each call.
+
+    JAX would otherwise keep what they held when it was traced.
+
+    Args:
+      function: tensors -> tensors; it changes no variable.
+      variables: of Keras, that it reads.
+    """
+    if keras.backend.backend() != "jax":
+        return compiled(function)
+
+    def stateless(values, *args):
+        with keras.StatelessScope(
+            state_mapping=list(zip(variables, values, strict=True))
+        ):
+            return function(*args)
+
+    call = compiled(stateless)
+    return lambda *args: call([v.value for v in variables], *args)
+
+
 def compiled_inference(model: keras.Model) -> Callable:
     """Images -> logits, compiled where single operations are slow alone."""
+
+    def infer(images):
+        return model(images, training=False)
+
     if keras.backend.backend() == "jax":
-        variables = [v.value for v in model.trainable_variables]
-        others = [v.value for v in model.non_trainable_variables]
-        call = compiled(
-            lambda *state_and_images: model.stateless_call(
-                *state_and_images, training=False
-            )[0]
-        )
-        return lambda images: call(variables, others, images)
+        return compiled_reading(infer, model.variables)
     # Tracing costs more than a network that is evaluated once.
-    return lambda images: model(images, training=False)
+    return infer
+
+
+def by_rows(function: Callable, *arrays: np.ndarray) -> Any:
+    """What a function of rows gives, as arrays.
+
+    JAX compiles every operation anew for another number of rows: it is given
+    powers of two.
+
+    Args:
+      function: tensors `[N, ...]` -> tensors `[N, ...]`, row by row.
+      *arrays: `[N, ...]`.
+    """
+    num = len(arrays[0])
+    if keras.backend.backend() == "jax":
+        missing = (1 << (num - 1).bit_length()) - num
+        arrays = [
+            np.pad(a, [(0, missing)] + [(0, 0)] * (a.ndim - 1)) for a in arrays
+        ]
+    outputs = function(*map(keras.ops.convert_to_tensor, arrays))
+    return keras.tree.map_structure(
+        lambda tensor: keras.ops.convert_to_numpy(tensor)[:num], outputs
+    )
+
+
+def repeated(batch: tuple) -> Any:
+    """A batch as data for `keras.Model.fit`, which comes round and round."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.data.Dataset.from_tensors(batch).repeat()
+    return (batch for _ in itertools.count())  # Keras takes a generator
 
 
 def errors() -> tuple[type[Exception], ...]:

@@ -1,8 +1,8 @@
 """The descent in the embedding, and what it proposes.
 
-The embedding is descended (gradient ascent of the objective, by one
-`tf.function`) from many starts at once; every point of the paths is decoded;
-what is new is encoded again and scored there, with its exact number of
+The embedding is descended (gradient ascent of the objective, on TensorFlow by
+one `tf.function`) from many starts at once; every point of the paths is
+decoded; what is new is encoded again and scored there, with its exact number of
 parameters, beside neighbours of the best.  Every other proposal is one whose
 accuracy the labels say little about, so that no choice is given up for what the
 first labels happened to say of it.
@@ -17,13 +17,17 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
+import keras
 import numpy as np
 import scipy.special
 from etils import epy
+from keras import ops
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
+from archcomp_tf.backend import by_rows, compiled_reading, value_and_grad
 from archcomp_tf.cost import CountParams
 from archcomp_tf.ledger import Keeps, keeps_all
 from archcomp_tf.objective import Objective
@@ -42,6 +46,8 @@ _NUM_PARENTS = 16  # so many of the best have neighbours
 # limits before a proposal is given up.
 _MAX_ASKED = 256
 
+_TRACED = ("z", "objective", "accuracy", "log_params")
+
 # Of the label of a network as the linear model of `doubt` sees it, in units of
 # the labels' variance: what is not linear in z, and the noise.
 _UNEXPLAINED = 0.05
@@ -56,8 +62,8 @@ class Descent:
         each call, so that other numbers do not trace it again.
 
     Attributes:
-      descend: what a call does, on tensors, for graphs of one's own: (z
-        `[B, D]`, the objectives' fields, each float32 `[B]`, num_steps,
+      descend: what a call does, on tensors, on TensorFlow for graphs of one's
+        own: (z `[B, D]`, the objectives' fields, each float32 `[B]`, num_steps,
         learning_rate) -> what the call returns.
     """
 
@@ -68,13 +74,21 @@ class Descent:
     ):
         self._autoencoder = autoencoder
         self._objective_type = objective_type
-        # Not by decorators, which would load TensorFlow with this file.
-        self.descend = tf.function(self._descend, reduce_retracing=True)
-        # Small heads on few points: without XLA most of a step is spent
-        # between its operations.
-        self._step = tf.function(
-            self._eager_step, jit_compile=True, reduce_retracing=True
-        )
+        if keras.backend.backend() == "tensorflow":
+            # Not by decorators, which would load TensorFlow with this file.
+            self.descend = tf.function(self._descend, reduce_retracing=True)
+            # Small heads on few points: without XLA most of a step is spent
+            # between its operations.
+            self._step = tf.function(
+                self._eager_step, jit_compile=True, reduce_retracing=True
+            )
+        else:
+            self.descend = self._descend_step_by_step
+            self._step = compiled_reading(
+                self._eager_step,
+                autoencoder.params_head.variables
+                + autoencoder.accuracy_head.variables,
+            )
 
     def __call__(
         self,
@@ -101,17 +115,16 @@ class Descent:
           ValueError: there are neither one nor B objectives.
         """
         z, trace = self.descend(
-            tf.constant(z, tf.float32),
+            ops.convert_to_tensor(z, "float32"),
             _objective_numbers(objectives, len(z)),
-            tf.constant(num_steps),
-            tf.constant(learning_rate, tf.float32),
+            ops.convert_to_tensor(num_steps),
+            ops.convert_to_tensor(learning_rate, "float32"),
         )
-        return z.numpy(), {name: t.numpy() for name, t in trace.items()}
+        return keras.tree.map_structure(ops.convert_to_numpy, (z, trace))
 
     def _descend(self, z, numbers, num_steps, learning_rate):
-        names = ("z", "objective", "accuracy", "log_params")
         arrays = tuple(
-            tf.TensorArray(tf.float32, size=num_steps) for _ in names
+            tf.TensorArray(tf.float32, size=num_steps) for _ in _TRACED
         )
         mean, square = tf.zeros_like(z), tf.zeros_like(z)
         for step in tf.range(num_steps):
@@ -125,31 +138,46 @@ class Descent:
             )
         trace = {
             name: array.stack()
-            for name, array in zip(names, arrays, strict=True)
+            for name, array in zip(_TRACED, arrays, strict=True)
         }
         return z, trace
 
+    def _descend_step_by_step(self, z, numbers, num_steps, learning_rate):
+        """The same where there is no `tf.function`."""
+        mean, square = ops.zeros_like(z), ops.zeros_like(z)
+        rows = []
+        for step in range(int(num_steps)):
+            before = z
+            z, mean, square, *values = self._step(
+                z, mean, square, numbers, float(step), learning_rate
+            )
+            rows.append((before, *values))
+        columns = map(ops.stack, zip(*rows, strict=True))
+        return z, dict(zip(_TRACED, columns, strict=True))
+
     def _eager_step(self, z, mean, square, numbers, step, learning_rate):
         """One step of Adam (Kingma and Ba, arXiv 1412.6980), uphill."""
-        with tf.GradientTape() as tape:
-            tape.watch(z)
+
+        def promised(z):
             accuracy, _, log_params = self._autoencoder.heads(z)
             value = self._objective_type.relaxed(
                 accuracy, log_params, **numbers
             )
-        gradient = tape.gradient(value, z)
+            return ops.sum(value), (value, accuracy, log_params)
+
+        (_, values), gradient = value_and_grad(promised)(z)
         mean = 0.9 * mean + 0.1 * gradient
         square = 0.999 * square + 0.001 * gradient**2
         unit = (mean / (1 - 0.9 ** (step + 1))) / (
-            tf.sqrt(square / (1 - 0.999 ** (step + 1))) + 1e-8
+            ops.sqrt(square / (1 - 0.999 ** (step + 1))) + 1e-8
         )
         z = self._autoencoder.project(z + learning_rate * unit)
-        return z, mean, square, value, accuracy, log_params
+        return z, mean, square, *values
 
 
 def _objective_numbers(
     objectives: Objective | Sequence[Objective], num: int
-) -> dict[str, tf.Tensor]:
+) -> dict[str, Any]:
     """The fields of one objective, or of `num` of a class, each `[num]`."""
     if not isinstance(objectives, Sequence):
         objectives = [objectives] * num
@@ -159,8 +187,8 @@ def _objective_numbers(
             f"{len(objectives)}."
         )
     return {
-        field.name: tf.constant(
-            [getattr(o, field.name) for o in objectives], tf.float32
+        field.name: ops.convert_to_tensor(
+            [getattr(o, field.name) for o in objectives], "float32"
         )
         for field in dataclasses.fields(objectives[0])
     }
@@ -302,7 +330,7 @@ def propose(
     if not unknown:
         return [], {}, trace
     z = autoencoder.encode(unknown)
-    accuracies, _, _ = map(np.asarray, autoencoder.heads(z))
+    accuracies, _, _ = by_rows(autoencoder.heads, z)
     believed = [accuracies]
     if doubts:
         head = autoencoder.accuracy_head

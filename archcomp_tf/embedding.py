@@ -1,4 +1,4 @@
-"""The embedding of a run: learnt before its search, exported after it."""
+"""The embedding of a run: learnt before its search, kept and exported after."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import numpy as np
 
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
 from archcomp_tf.corpus import OK
+from archcomp_tf.dashboards import write_scalars
 from archcomp_tf.evaluation import exact_reconstruction, params_error
 from archcomp_tf.export import export_embedding
 from archcomp_tf.fitting import (
@@ -19,6 +20,7 @@ from archcomp_tf.ledger import SearchResult
 from archcomp_tf.run import Run
 
 _MODEL = "autoencoder/model.keras"
+_SEARCHED_MODEL = "search/embedding.keras"
 _NUM_HELD_OUT = 1000  # architectures on which the embedding is judged
 
 
@@ -55,11 +57,10 @@ def learn_embedding(run: Run) -> dict[str, float]:
         seed=run.seed,
         epochs=epochs,
         mode=mode,
-        callbacks=[
-            keras.callbacks.TensorBoard(
-                run.path("tensorboard/autoencoder"), write_graph=False
-            )
-        ],
+    )
+    write_scalars(
+        run.path("tensorboard/autoencoder"),
+        {f"epoch_{name}": values for name, values in history.items()},
     )
     with run.workdir.replacing(_MODEL) as path:
         autoencoder.save(path)
@@ -75,10 +76,10 @@ def learnt_embedding(run: Run) -> ArchitectureAutoencoder:
     return keras.models.load_model(run.path(_MODEL), compile=False)
 
 
-def leave_embedding(
+def keep_embedding(
     run: Run, autoencoder: ArchitectureAutoencoder, result: SearchResult
 ) -> None:
-    """Leaves the embedding as a SavedModel, its head knowing all labels.
+    """Keeps the embedding as a search leaves it, its head knowing all labels.
 
     Beside it lies where the labelled networks are in it, for the report.
 
@@ -90,10 +91,19 @@ def leave_embedding(
     fit_ensemble_head(
         autoencoder, autoencoder.accuracy_head, result.history, seed=run.seed
     )
-    with run.workdir.replacing("search/embedding") as path:
-        export_embedding(autoencoder, path, type(run.objective))
+    with run.workdir.replacing(_SEARCHED_MODEL) as path:
+        autoencoder.save(path)
     labelled = [r.architecture for r in result.history if r.status == OK]
     with run.workdir.replacing("search/latent.npz") as path:
         latent_map(
             autoencoder, labelled, run.teacher_architecture, run.objective
         ).save(path)
+
+
+def leave_embedding(run: Run) -> None:
+    """Leaves what `keep_embedding` kept as a SavedModel; needs TensorFlow."""
+    autoencoder = keras.models.load_model(
+        run.path(_SEARCHED_MODEL), compile=False
+    )
+    with run.workdir.replacing("search/embedding") as path:
+        export_embedding(autoencoder, path, type(run.objective))

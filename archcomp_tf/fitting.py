@@ -13,18 +13,15 @@ from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
-from etils import epy
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
+from archcomp_tf.backend import by_rows, repeated
 from archcomp_tf.corpus import OK, Record
 from archcomp_tf.cost import CountParams
 from archcomp_tf.heads import INTERVAL_80, CostHead, EnsembleHead
 from archcomp_tf.progress import Progress
 from archcomp_tf.search_space import SearchSpace
-
-with epy.lazy_imports():
-    import tensorflow as tf
 
 MODES = ("pretrained", "joint")
 # Below this the members of an ensemble have nothing to learn from.
@@ -126,7 +123,6 @@ def fit_autoencoder(
     epochs: int,
     mode: str = "pretrained",
     learning_rate: float = 1e-2,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> dict[str, list[float]]:
     """Trains the autoencoder; what it learnt before is the start.
 
@@ -139,7 +135,6 @@ def fit_autoencoder(
       epochs: passes over `architectures`.
       mode: "pretrained" or "joint".
       learning_rate: peak of Adam; decays to zero by a half cosine.
-      callbacks: Keras callbacks of the caller's.
 
     Returns:
       The Keras history: losses, one value an epoch.
@@ -189,10 +184,7 @@ def fit_autoencoder(
         y,
         batch_size=_BATCH_SIZE,
         epochs=epochs,
-        callbacks=[
-            _EpochProgress("embedding epoch", epochs, _SHOWN_LOSSES),
-            *callbacks,
-        ],
+        callbacks=[_EpochProgress("embedding epoch", epochs, _SHOWN_LOSSES)],
         verbose=0,
     )
     if mode == "joint":
@@ -267,9 +259,13 @@ def fit_ensemble_head(
         1 / float(head.units.scale) ** 2,
     )
     _compile_ensemble(head, len(batch[1]))
-    # All labels are one batch, which comes round and round.
-    batches = tf.data.Dataset.from_tensors(batch).repeat()
-    head.fit(batches, steps_per_epoch=_ENSEMBLE_STEPS, shuffle=False, verbose=0)
+    # All labels are one batch.
+    head.fit(
+        repeated(batch),
+        steps_per_epoch=_ENSEMBLE_STEPS,
+        shuffle=False,
+        verbose=0,
+    )
     _calibrate(autoencoder, head, architectures, targets, labels)
 
 
@@ -282,7 +278,7 @@ def _compile_ensemble(head: EnsembleHead, num: int) -> None:
     weight_decay = _ENSEMBLE_WEIGHT_DECAY * _PADDED_TO / num
     if head.compiled and head.optimizer.weight_decay == weight_decay:
         for variable in head.optimizer.variables:
-            variable.assign(keras.ops.zeros_like(variable))
+            variable.assign(keras.ops.zeros_like(variable.value))
         return
     head.compile(
         keras.optimizers.AdamW(
@@ -298,7 +294,7 @@ def _compile_ensemble(head: EnsembleHead, num: int) -> None:
 
 
 def _padded_batch(
-    inputs: Sequence[tf.Tensor], targets: np.ndarray, weight: float
+    inputs: Sequence[np.ndarray], targets: np.ndarray, weight: float
 ) -> tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray]:
     """Inputs, targets and weights `[M, ...]` of N labels, M > N.
 
@@ -346,10 +342,10 @@ def _labels(
 
 def _ensemble_inputs(
     autoencoder: ArchitectureAutoencoder, architectures: Sequence[Architecture]
-) -> list[tf.Tensor]:
+) -> list[np.ndarray]:
     """z `[N, D]` and log10 parameters `[N, 1]`."""
-    z = tf.constant(autoencoder.encode(architectures))
-    return [z, autoencoder.params_head(z, training=False)]
+    z = autoencoder.encode(architectures)
+    return [z, by_rows(autoencoder.params_head, z)]
 
 
 def _ensemble_targets(
@@ -382,7 +378,7 @@ def _calibrate(
     members disagree more than they do on the labels, it is wider.
     """
     inputs = _ensemble_inputs(autoencoder, architectures)
-    members = keras.ops.convert_to_numpy(head(inputs, training=False))
+    members = by_rows(lambda *inputs: head(inputs, training=False), *inputs)
     left_out = np.isnan(targets)
     if not left_out.any():  # a single member: better than nothing
         left_out = np.ones_like(left_out)

@@ -19,6 +19,7 @@ from archcomp_tf.dashboards import (
     write_hparams,
 )
 from archcomp_tf.datasets import Split
+from archcomp_tf.embedding import leave_embedding
 from archcomp_tf.export import export_saved_model
 from archcomp_tf.finals import folder_of
 from archcomp_tf.html_report import html_report
@@ -49,6 +50,7 @@ def write_outcome(
     """
     student = stages["students"]
     _export_saved_model(run, folder_of(student))
+    leave_embedding(run)
     results = assemble_results(
         run.config.to_dict(),
         run.dataset.name,

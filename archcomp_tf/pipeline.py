@@ -22,14 +22,15 @@ import ml_collections
 
 from archcomp_tf import baselines, datasets
 from archcomp_tf.architecture import Architecture
+from archcomp_tf.backend import check_tensorflow
 from archcomp_tf.compression import search
 from archcomp_tf.config import default_config
 from archcomp_tf.corpus import Record
 from archcomp_tf.dashboards import write_search
 from archcomp_tf.embedding import (
+    keep_embedding,
     learn_embedding,
     learnt_embedding,
-    leave_embedding,
 )
 from archcomp_tf.evaluation import proposals_spearman
 from archcomp_tf.finals import Finals, folder_of
@@ -258,7 +259,7 @@ class Pipeline:
                 mode=self._run.config.autoencoder.mode,
             )
             write_search(self._run.path("tensorboard"), result)
-            leave_embedding(self._run, autoencoder, result)
+            keep_embedding(self._run, autoencoder, result)
             with self._run.workdir.replacing("search/records.jsonl") as path:
                 lines = (record.to_json() + "\n" for record in result.history)
                 path.write_text("".join(lines))
@@ -332,6 +333,7 @@ class Pipeline:
         stages = {name: self._run.stage(name) for name in list(STAGES)[:-1]}
         if self._is_done("report"):
             return
+        check_tensorflow("The report, with the files that it measures,")
         results = write_outcome(self._run, stages)
         self._run.workdir.finish_stage("report", results)
         _LOGGER.info("report: %s", self._run.path("report/report.html"))

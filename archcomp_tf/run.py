@@ -18,6 +18,7 @@ import numpy as np
 
 from archcomp_tf import cost, datasets
 from archcomp_tf.architecture import Architecture
+from archcomp_tf.backend import check_tensorflow
 from archcomp_tf.config import ConfigError, make_limits, make_objective
 from archcomp_tf.corpus import OK, Corpus, Record
 from archcomp_tf.datasets import Dataset, Split
@@ -53,6 +54,7 @@ class Run:
 
     Raises:
       ConfigError: a value of the config cannot be used.
+      BackendError: a limit needs another backend.
       OtherConfigError: the working directory belongs to another config.
     """
 
@@ -78,6 +80,8 @@ class Run:
                     f"labels.num_initial = {config.labels.num_initial}; got "
                     f"{config.labels.num_labels}."
                 )
+        if config.limits.max_file_bytes or config.limits.max_latency_ms:
+            check_tensorflow("A limit of bytes or of latency")
         make_limits(config.limits)
         make_objective(
             config.objective, reference_accuracy=1, reference_params=1

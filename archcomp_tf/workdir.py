@@ -4,7 +4,8 @@
     teacher/                     model.keras, logits.npy
     corpus/records.jsonl         every label
     autoencoder/                 model.keras
-    search/                      records.jsonl, latent.npz, embedding/
+    search/                      records.jsonl, latent.npz, embedding.keras,
+                                 embedding/
     students/<fingerprint>/      model.keras; controls' too; the student's files
     controls/                    what the student is held against
     report/                      report.html, results.json, RESULTS.md

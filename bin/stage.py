@@ -57,6 +57,7 @@ def _main(argv: list[str], method: str) -> int:
     import keras_tuner
 
     from archcomp_tf import (
+        backend,
         ledger,
         limits,
         pipeline,
@@ -84,6 +85,7 @@ def _main(argv: list[str], method: str) -> int:
         OSError,
         ledger.EvaluationError,
         limits.LimitError,
+        backend.BackendError,
         workdir.MissingStageError,
         keras_tuner.errors.FatalError,
     ) as error:

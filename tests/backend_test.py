@@ -30,6 +30,24 @@ every_backend = pytest.mark.parametrize(
     ],
 )
 
+
+def _run(program: str, backend_name: str) -> dict:
+    """What a program says last, in a process with another backend."""
+    here = pathlib.Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ
+        | {
+            "KERAS_BACKEND": backend_name,
+            "PYTHONPATH": os.pathsep.join([str(here), *sys.path]),
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 # One training from given weights, and a label; says what came out.
 _TRAIN = """
 import json, os, sys
@@ -76,21 +94,7 @@ print(json.dumps({
 
 @every_backend
 def test_every_backend_trains_alike_and_labels(name):
-    here = pathlib.Path(__file__).parent
-    outputs = {}
-    for backend_name in {name, "tensorflow"}:
-        done = subprocess.run(
-            [sys.executable, "-c", _TRAIN],
-            env=os.environ
-            | {
-                "KERAS_BACKEND": backend_name,
-                "PYTHONPATH": os.pathsep.join([str(here), *sys.path]),
-            },
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        outputs[backend_name] = json.loads(done.stdout.splitlines()[-1])
+    outputs = {each: _run(_TRAIN, each) for each in {name, "tensorflow"}}
     got, expected = outputs[name], outputs["tensorflow"]
     np.testing.assert_allclose(got["losses"], expected["losses"], rtol=1e-3)
     np.testing.assert_allclose(
@@ -98,6 +102,66 @@ def test_every_backend_trains_alike_and_labels(name):
     )
     assert got["label"] > 0.8
     assert got["policy"] in ("float32", "mixed_bfloat16")
+
+
+# A search whose labels are a formula; says how its descents went.
+_SEARCH = """
+import json, os, sys
+import numpy as np
+
+if os.environ["KERAS_BACKEND"] != "tensorflow":
+    sys.modules["tensorflow"] = None  # as where it is not installed
+
+import keras
+from archcomp_tf import backend
+from archcomp_tf.architecture import Architecture
+from archcomp_tf.compression import search
+from archcomp_tf.objective import LogParams
+from archcomp_tf.search_space import SearchSpace
+
+variable = keras.Variable(1.0)
+read = backend.compiled_reading(lambda x: x * variable, [variable])
+before = float(read(keras.ops.convert_to_tensor(2.0)))
+variable.assign(3.0)
+after = float(read(keras.ops.convert_to_tensor(2.0)))
+rows = np.arange(10.0, dtype=np.float32).reshape(5, 2)
+sums = backend.by_rows(
+    lambda x, y: keras.ops.sum(x + y, axis=1), rows, rows
+)
+
+space = SearchSpace.around(
+    Architecture.parse("conv3x3-16 max_pool2x2/2 conv3x3-32"), (8, 8, 1), 2
+)
+result = search(
+    space,
+    lambda networks: [
+        0.5 + sum(layer.kernel_size for layer in a.compact.layers) / 20
+        for a in networks
+    ],
+    num_labels=16,
+    objective=LogParams(0.05),
+    seed=0,
+)
+print(json.dumps({
+    "read": [before, after],
+    "sums": sums.tolist(),
+    "in_space": all(space.contains(r.architecture) for r in result.history),
+    "different": len({r.architecture.fingerprint for r in result.history}),
+    "descents": [[float(t[0]), float(t[-1])] for t in result.traces],
+    "best": result.score(result.best),
+    "first": max(result.score(r) for r in result.history[:8]),
+}))
+"""
+
+
+@every_backend
+def test_every_backend_searches(name):
+    done = _run(_SEARCH, name)
+    assert done["read"] == [2.0, 6.0]
+    assert done["sums"] == [2.0, 10.0, 18.0, 26.0, 34.0]
+    assert done["in_space"] and done["different"] == 16
+    assert all(last > first for first, last in done["descents"])
+    assert done["best"] > done["first"]
 
 
 def test_the_gradient_is_that_of_the_first_argument():
@@ -121,7 +185,6 @@ def test_a_dtype_policy_holds_inside_and_the_old_one_is_put_back():
 
 
 def test_compiling_leaves_the_users_graph_options_alone():
-
     options = tf.config.optimizer
     before = options.get_experimental_options()
     options.set_experimental_options({"remapping": False})

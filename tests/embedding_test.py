@@ -50,7 +50,8 @@ def test_the_same_seed_learns_the_same(learnt, tmp_path):
 def test_the_embedding_that_is_left_knows_the_labels(learnt):
     run, _ = learnt
     autoencoder, result = embedding.learnt_embedding(run), _searched(run)
-    embedding.leave_embedding(run, autoencoder, result)
+    embedding.keep_embedding(run, autoencoder, result)
+    embedding.leave_embedding(run)
     left = tf.saved_model.load(run.path("search/embedding"))
     networks = [record.architecture for record in result.history]
     z = left.encode(autoencoder.encoding.encode(networks))

@@ -17,7 +17,7 @@ import tensorflow as tf
 import tiny
 
 import archcomp_tf
-from archcomp_tf.architecture import Architecture
+from archcomp_tf.backend import BackendError
 from archcomp_tf.builder import build
 from archcomp_tf.config import ConfigError
 from archcomp_tf.corpus import Corpus
@@ -120,7 +120,9 @@ print(np.mean(np.argmax(model.classify(images), -1) == data["y_test"]))
     )
 
 
-def test_what_trains_does_so_where_tensorflow_is_not_installed(tmp_path):
+def test_a_run_goes_as_far_as_its_report_where_tensorflow_is_not_installed(
+    tmp_path,
+):
     if importlib.util.find_spec("jax") is None:
         pytest.skip("needs jax, which is not installed")
     data = tiny.write_npz(tmp_path / "data.npz")
@@ -129,19 +131,13 @@ import sys
 sys.modules["tensorflow"] = None  # importing it fails
 sys.path[:0] = {[str(pathlib.Path(tiny.__file__).parent), *sys.path]!r}
 import tiny
+from archcomp_tf.backend import BackendError
 from archcomp_tf.pipeline import Pipeline
-from archcomp_tf.workdir import WorkingDirectory
 
-config = tiny.config({data!r})
-stages = Pipeline(config, "run")
-stages.teacher()
-stages.corpus()
-search = {{"best": {Architecture.parse("conv3x3-2").to_dict()!r}}}
-workdir = WorkingDirectory("run", config.to_dict())
-search |= {{"predictions": {{}}, "pareto": []}}
-workdir.finish_stage("search", search)
-stages.students()
-print(workdir.find_stage("students")["validation_accuracy"])
+try:
+    Pipeline(tiny.config({data!r}), "run").run()
+except BackendError as error:
+    print(error)
 """
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -151,8 +147,22 @@ print(workdir.find_stage("students")["validation_accuracy"])
         text=True,
         check=True,
     )
-    assert float(done.stdout.splitlines()[-1]) >= 0.5
-    assert len((tmp_path / "run/corpus/records.jsonl").open().readlines()) == 8
+    assert "report" in done.stdout and "carried" in done.stdout
+    # It is carried to where it is installed.
+    result = Pipeline(tiny.config(data), tmp_path / "run").run()
+    assert result.results["student"]["validation_accuracy"] >= 0.5
+    assert result.results["search"]["num_labels"] == 10
+    assert (tmp_path / "run/search/embedding/saved_model.pb").exists()
+
+
+def test_a_limit_that_has_to_be_measured_needs_tensorflow(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    config = tiny.config(tiny.write_npz(tmp_path / "data.npz"))
+    config.limits.max_latency_ms = 1.0
+    with pytest.raises(BackendError, match="latency needs TensorFlow"):
+        Pipeline(config, tmp_path / "run")
 
 
 def test_the_keras_file_is_smaller_as_the_network_is(finished):
