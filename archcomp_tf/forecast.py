@@ -252,9 +252,8 @@ def _is_wanted(run: Run, architecture: Architecture, shape: Shape) -> bool:
 class _Clock:
     """Seconds of trainings on this machine, side by side as the run has them.
 
-    On one core, with convolutions alone, the trainings of 24 networks around
-    three teachers were foretold as 0.14 to 1.7 times what they took; with what
-    is passed over in memory, as 0.4 to 1.5 times.
+    What is passed over in memory counts beside the convolutions: of networks
+    with few operations it takes most of the time.
 
     Args:
       run: its data, and how many trainings go side by side.

@@ -1,4 +1,4 @@
-"""Tests of training and labelling on every Keras backend installed."""
+"""Tests of training, labelling and searching on every Keras backend."""
 
 import importlib.util
 import json

@@ -182,6 +182,7 @@ def test_a_removed_layer_costs_nothing(architecture, input_shape):
     for function in (
         cost.num_params,
         cost.num_multiply_adds,
+        cost.num_activations,
         cost.activation_bytes,
     ):
         assert function(architecture, input_shape, 3) == function(
