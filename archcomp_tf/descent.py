@@ -80,7 +80,10 @@ class Descent:
             # Small heads on few points: without XLA most of a step is spent
             # between its operations.
             self._step = tf.function(
-                self._eager_step, jit_compile=True, reduce_retracing=True
+                self._eager_step,
+                jit_compile=True,
+                reduce_retracing=True,
+                autograph=False,  # which has nothing to do, and would say so
             )
         else:
             self.descend = self._descend_step_by_step

@@ -45,6 +45,7 @@ def _run(program: str, backend_name: str) -> dict:
         text=True,
     )
     assert done.returncode == 0, done.stderr
+    assert "AutoGraph could not" not in done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
