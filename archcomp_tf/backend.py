@@ -231,6 +231,30 @@ def errors() -> tuple[type[Exception], ...]:
     return (RuntimeError, MemoryError)  # JAX's and PyTorch's are RuntimeErrors
 
 
+def gpu_names() -> list[str]:
+    """What the GPUs are called that the backend runs on."""
+    match keras.backend.backend():
+        case "jax":
+            import jax
+
+            if jax.default_backend() != "gpu":
+                return []
+            return [device.device_kind for device in jax.devices()]
+        case "torch":
+            import torch
+
+            num = torch.cuda.device_count()
+            return [torch.cuda.get_device_name(i) for i in range(num)]
+        case _:
+            import tensorflow as tf
+
+            details = tf.config.experimental.get_device_details
+            return [
+                details(gpu).get("device_name", gpu.name)
+                for gpu in tf.config.list_physical_devices("GPU")
+            ]
+
+
 def fastest_dtype_policy() -> str:
     """ "mixed_bfloat16" where the device computes in it, else "float32"."""
     match keras.backend.backend():

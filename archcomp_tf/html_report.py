@@ -6,6 +6,7 @@ beside the teacher's; then what the search saw; last what it took.
 
 from __future__ import annotations
 
+import collections
 import html
 import json
 from collections.abc import Mapping, Sequence
@@ -116,18 +117,21 @@ def _time_section(seconds: Mapping[str, float]) -> str:
 
 
 def _origin_section(results: Mapping[str, Any]) -> str:
-    """What it was made with."""
+    """What it was made with, and which stages with what."""
     config = json.dumps(results["config"], indent=2)
+    stages = collections.defaultdict(list)  # what it was made with -> which
+    for stage, environment in results["environment"].items():
+        values = (
+            f"{name.replace('_', ' ')} {value}"
+            for name, value in environment.items()
+            if value is not None
+        )
+        stages[", ".join(values)].append(stage)
     return page.section(
         "How to make it again",
-        page.paragraph(
-            "Made with "
-            + ", ".join(
-                f"{name.replace('_', ' ')} {value}"
-                for name, value in results["environment"].items()
-                if value is not None
-            )
-            + "."
+        *(
+            page.paragraph(f"{', '.join(names).capitalize()}: {made_with}.")
+            for made_with, names in stages.items()
         ),
         page.details("The config", f"<pre>{html.escape(config)}</pre>"),
     )

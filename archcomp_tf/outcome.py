@@ -72,11 +72,7 @@ def _test_accuracies(
     teacher = keras.models.load_model(run.path("teacher/model.keras"))
     scaled = run.preprocessing.scaled_split(run.dataset.test)
     accuracies = {"teacher": [accuracy(teacher, scaled)]}
-    networks = {"student": stages["students"]} | {
-        name: control
-        for name, control in stages["controls"].items()
-        if name != "seconds"
-    }
+    networks = {"student": stages["students"], **stages["controls"]["networks"]}
     for name, network in networks.items():
         accuracies[name] = [
             accuracy(keras.models.load_model(run.path(p)), run.features.test)

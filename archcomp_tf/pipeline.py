@@ -32,6 +32,7 @@ from archcomp_tf.embedding import (
     learn_embedding,
     learnt_embedding,
 )
+from archcomp_tf.environment import environment
 from archcomp_tf.evaluation import proposals_spearman
 from archcomp_tf.finals import Finals, folder_of
 from archcomp_tf.fitting import MIN_LABELS
@@ -206,7 +207,7 @@ class Pipeline:
         """Trains the teacher, or takes in one that is trained."""
         if self._is_done("teacher"):
             return
-        with self._timed("teacher") as record:
+        with self._recorded("teacher") as record:
             record |= prepare_teacher(self._run)
         forget_training(self._run)
 
@@ -215,7 +216,7 @@ class Pipeline:
         self._run.stage("teacher")
         if self._is_done("corpus"):
             return
-        with self._timed("corpus") as record:
+        with self._recorded("corpus") as record:
             run = self._run
             if run.num_initial:
                 samples = initial_samples(run.space, run.num_initial, run.seed)
@@ -232,7 +233,7 @@ class Pipeline:
         self._run.stage("corpus")
         if self._is_done("autoencoder"):
             return
-        with self._timed("autoencoder") as record:
+        with self._recorded("autoencoder") as record:
             record |= learn_embedding(self._run)
 
     def search(self) -> None:
@@ -240,7 +241,7 @@ class Pipeline:
         self._run.stage("autoencoder")
         if self._is_done("search"):
             return
-        with self._timed("search") as record:
+        with self._recorded("search") as record:
             settings = self._run.config.labels
             autoencoder = learnt_embedding(self._run)
             result = search(
@@ -289,7 +290,7 @@ class Pipeline:
         if self._is_done("students"):
             return
         best = Architecture.from_dict(found["best"]).compact
-        with self._timed("students") as record:
+        with self._recorded("students") as record:
             recipe, record["trials"] = self._finals.tuned_recipe(best)
             record["recipe"] = dataclasses.asdict(recipe)
             record |= self._finals.student(best, recipe)
@@ -303,7 +304,7 @@ class Pipeline:
         if self._is_done("controls"):
             return
         run = self._run
-        with self._timed("controls") as record:
+        with self._recorded("controls") as record:
             around = run.named_architecture
             scaled = baselines.scaled_to(
                 run.teacher_architecture,
@@ -322,11 +323,9 @@ class Pipeline:
                 "random_search": self._finals.best(random).architecture.compact,
                 **{n: TEACHERS[n] for n in run.config.student.controls},
             }
-            record |= self._finals.trained(
+            record["networks"] = self._finals.trained(
                 networks, Recipe(**student["recipe"])
             )
-            for name in networks:
-                record[name]["predicted_accuracy"] = None
 
     def report(self) -> None:
         """Exports the student, reads the test split, once, and reports."""
@@ -344,9 +343,10 @@ class Pipeline:
         return done
 
     @contextlib.contextmanager
-    def _timed(self, name: str):
-        """Collects a stage's record, and its seconds, and marks it done."""
+    def _recorded(self, name: str):
+        """Collects a stage's record, says what it took, and marks it done."""
         start, record = time.monotonic(), {}
         yield record
         record["seconds"] = round(time.monotonic() - start, 2)
+        record["environment"] = environment()
         self._run.workdir.finish_stage(name, record)

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import pathlib
-import platform
-import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import keras
 import numpy as np
-from etils import epy
 
-with epy.lazy_imports():
-    import tensorflow as tf
+from archcomp_tf.environment import environment
 
 # Networks beside the student: key in results.json -> name in tables.
 _CONTROLS = {
@@ -46,7 +39,7 @@ def assemble_results(
       its architecture is not its own, but what was searched around.
     """
     teacher = stages["teacher"]
-    controls = {k: v for k, v in stages["controls"].items() if k != "seconds"}
+    controls = stages["controls"]["networks"]
     trained = {"student": stages["students"], **controls}
     fields = ("architecture", "num_params", "num_flops", "validation_accuracy")
     rows = {
@@ -58,7 +51,8 @@ def assemble_results(
         rows[name] |= {
             "fingerprint": network["fingerprint"],
             "compression_ratio": teacher["num_params"] / network["num_params"],
-            "predicted_accuracy": network["predicted_accuracy"],
+            # Of a control nothing was predicted.
+            "predicted_accuracy": network.get("predicted_accuracy"),
             # From several seeds; the network given is the best on validation.
             "validation_accuracies": network["validation_accuracies"],
             "test_accuracies": list(test_accuracies[name]),
@@ -69,7 +63,8 @@ def assemble_results(
         "dataset": dataset,
         "seed": config["seed"],
         "seconds": {name: stage["seconds"] for name, stage in stages.items()},
-        "environment": environment(),
+        "environment": {n: stage["environment"] for n, stage in stages.items()}
+        | {"report": environment()},
         "teacher": rows["teacher"],
         "student": rows["student"],
         "controls": {name: rows[name] for name in controls},
@@ -194,27 +189,6 @@ def summary_table(runs: Sequence[Mapping[str, Any]]) -> str:
         )
     columns = ("", "parameters", "smaller", "test, %", "points lost")
     return markdown_table(columns, rows)
-
-
-def environment() -> dict[str, Any]:
-    """What a run was made with: versions, machine and commit."""
-    # An installed package has no repository around it.
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"],
-        cwd=pathlib.Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return {
-        "python": platform.python_version(),
-        "keras": keras.__version__,
-        "tensorflow": tf.__version__,
-        "machine": platform.machine(),
-        "num_cpus": os.cpu_count(),
-        "num_gpus": len(tf.config.list_physical_devices("GPU")),
-        "commit": commit.stdout.strip() or None,
-    }
 
 
 def results_text(results: Mapping[str, Any]) -> str:

@@ -138,7 +138,7 @@ def _measure(problem, variant: str, seed: int, output: pathlib.Path) -> dict:
     import keras
     import numpy as np
 
-    from archcomp_tf import evaluation, fitting, report
+    from archcomp_tf import evaluation, fitting
     from archcomp_tf.autoencoder import ArchitectureAutoencoder
     from archcomp_tf.corpus import Record
     from archcomp_tf.descent import (
@@ -147,6 +147,7 @@ def _measure(problem, variant: str, seed: int, output: pathlib.Path) -> dict:
         Descent,
         descent_starts,
     )
+    from archcomp_tf.environment import environment
     from archcomp_tf.ledger import new_samples
     from archcomp_tf.objective import LogParams
 
@@ -188,7 +189,7 @@ def _measure(problem, variant: str, seed: int, output: pathlib.Path) -> dict:
             "num_timed_steps": _NUM_TIMED_STEPS,
         },
         "seconds": round(time.monotonic() - start, 1),
-        "environment": report.environment(),
+        "environment": environment(),
     }
 
     held_out = (

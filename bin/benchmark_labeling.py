@@ -59,7 +59,7 @@ def main(argv: list[str]) -> int:
     if _CORPUS.value:
         _labels(_task(), _networks(), _CORPUS.value)
         return 0
-    from archcomp_tf import report
+    from archcomp_tf.environment import environment
 
     output = pathlib.Path(_OUTPUT.value)
     output.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def main(argv: list[str]) -> int:
                 },
                 "seconds": round(time.monotonic() - start, 1),
                 "cores": os.cpu_count(),
-                "environment": report.environment(),
+                "environment": environment(),
             }
             path.write_text(json.dumps(result, indent=2) + "\n")
         summary = json.loads(path.read_text())

@@ -143,8 +143,9 @@ def _problem():
 def _measure(problem, method, seed, weight, embeddings) -> dict:
     import numpy as np
 
-    from archcomp_tf import baselines, evaluation, report
+    from archcomp_tf import baselines, evaluation
     from archcomp_tf.compression import search
+    from archcomp_tf.environment import environment
     from archcomp_tf.objective import LogParams
     from archcomp_tf.oracles import highest_objective
 
@@ -206,7 +207,7 @@ def _measure(problem, method, seed, weight, embeddings) -> dict:
         "seconds_a_label": round(
             (seconds + embedding_seconds) / len(result.history), 3
         ),
-        "environment": report.environment(),
+        "environment": environment(),
     }
 
 

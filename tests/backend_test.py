@@ -58,7 +58,7 @@ if os.environ["KERAS_BACKEND"] != "tensorflow":
     sys.modules["tensorflow"] = None  # as where it is not installed
 
 import tiny
-from archcomp_tf import backend, labeling, task, training
+from archcomp_tf import backend, environment, labeling, task, training
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
 from archcomp_tf.corpus import Corpus
@@ -89,6 +89,7 @@ print(json.dumps({
     "weights": [float(np.abs(w).sum()) for w in model.get_weights()],
     "label": label,
     "policy": backend.fastest_dtype_policy(),
+    "environment": environment.environment(),
 }))
 """
 
@@ -103,6 +104,7 @@ def test_every_backend_trains_alike_and_labels(name):
     )
     assert got["label"] > 0.8
     assert got["policy"] in ("float32", "mixed_bfloat16")
+    assert name in got["environment"]
 
 
 # A search whose labels are a formula; says how its descents went.
@@ -194,6 +196,16 @@ def test_compiling_leaves_the_users_graph_options_alone():
         assert options.get_experimental_options()["remapping"] is False
     finally:
         options.set_experimental_options({"remapping": True} | before)
+
+
+def test_gpus_are_called_what_their_maker_calls_them(monkeypatch):
+    gpu = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: [gpu])
+    details = {"device_name": "Some GPU"}
+    monkeypatch.setattr(
+        tf.config.experimental, "get_device_details", lambda _: details
+    )
+    assert backend.gpu_names() == ["Some GPU"]
 
 
 _SCRIPT = """

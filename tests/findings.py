@@ -99,7 +99,11 @@ def results():
         "dataset": "shapes <&>",
         "seed": 3,
         "seconds": {"teacher": 12.0, "search": 3725.0, "students": 90.0},
-        "environment": {"python": "3.11.7", "num_cpus": 2, "commit": None},
+        "environment": {
+            "teacher": {"python": "3.12.1", "num_gpus": 1, "commit": None},
+            "search": {"python": "3.12.1", "num_gpus": 1, "commit": None},
+            "report": {"python": "3.11.7", "num_gpus": 0, "commit": None},
+        },
         "teacher": _network(TEACHER, 0.93),
         "student": _network(
             student().architecture,

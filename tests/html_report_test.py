@@ -83,7 +83,8 @@ def test_parameters_that_are_in_no_layer_are_told():
 
 def test_what_it_was_made_with_and_from_is_told():
     text = _report()
-    assert "Made with python 3.11.7, num cpus 2." in text
+    assert "Teacher, search: python 3.12.1, num gpus 1." in text
+    assert "Report: python 3.11.7, num gpus 0." in text
     assert "&quot;num_labels&quot;: 25" in text
 
 

@@ -37,6 +37,7 @@ ROOMS = (
     "datasets",
     "preprocessing",
     "backend",
+    "environment",
     "batch_norm",
     "inference",
     "augmentation",

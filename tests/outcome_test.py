@@ -44,7 +44,7 @@ def run(tmp_path):
 
 def _stages(run):
     trained = {"trainings": [f"{STUDENT}/seed_{i}.keras" for i in range(2)]}
-    return {"students": trained, "controls": {"seconds": 1, "other": trained}}
+    return {"students": trained, "controls": {"networks": {"other": trained}}}
 
 
 def test_every_training_of_every_network_is_judged(run):

@@ -74,6 +74,7 @@ def test_results_have_every_field_that_was_promised(finished):
     }
     assert results["config"] == json.loads(config.to_json())
     assert set(results["seconds"]) == set(STAGES) - {"report"}
+    assert set(results["environment"]) == set(STAGES)
     assert set(results["teacher"]) == NETWORK_FIELDS
     assert set(results["student"]) == STUDENT_FIELDS
     assert set(results["controls"]) == {"width_scaled", "random_search"}
