@@ -9,6 +9,8 @@ _ROOT = pathlib.Path(__file__).parent
 _VERSION = re.search(
     r'__version__ = "([^"]+)"', (_ROOT / "archcomp_tf/__init__.py").read_text()
 ).group(1)
+_X86 = "platform_machine in 'x86_64 AMD64'"
+_OTHER = "platform_machine not in 'x86_64 AMD64'"
 
 setuptools.setup(
     name="archcomp_tf",
@@ -40,9 +42,13 @@ setuptools.setup(
         "tensorboard>=2.20",  # tensorflow 2.21 no longer brings it
         "tensorflow-datasets>=4.9.7",
     ],
-    # TensorFlow comes in several wheels for one module: choose one.
+    # TensorFlow comes in several wheels for one module: choose one.  That for
+    # CPUs alone is not built for ARM, where the other has no GPU either.
     extras_require={
-        "cpu": ["tensorflow-cpu>=2.20"],
+        "cpu": [
+            f"tensorflow-cpu>=2.20; {_X86}",
+            f"tensorflow>=2.20; {_OTHER}",
+        ],
         "gpu": ["tensorflow[and-cuda]>=2.20"],
         "baselines": ["optuna>=4.0"],
         "onnx": ["tf2onnx>=1.17"],
@@ -56,7 +62,6 @@ setuptools.setup(
         ],
     },
     classifiers=[
-        "License :: OSI Approved :: Apache Software License",
         "Programming Language :: Python :: 3",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
     ],

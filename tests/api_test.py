@@ -1,6 +1,6 @@
 """Tests of what `import archcomp_tf` offers."""
 
-import importlib
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from packaging.requirements import Requirement
 
 import archcomp_tf
 
@@ -83,3 +84,26 @@ def test_setup_finds_the_version_by_reading_the_file():
 
 def test_the_version_is_one_that_packaging_tools_accept():
     assert re.fullmatch(_PEP_440, archcomp_tf.__version__)
+
+
+@pytest.mark.parametrize(
+    ("machine", "wheel"),
+    [
+        ("x86_64", "tensorflow-cpu"),
+        ("AMD64", "tensorflow-cpu"),  # as Windows calls it
+        ("arm64", "tensorflow"),  # as macOS calls it
+        ("aarch64", "tensorflow"),
+    ],
+)
+def test_the_tensorflow_for_cpus_is_one_that_is_built_for_the_machine(
+    machine, wheel
+):
+    place = {"extra": "cpu", "platform_machine": machine}
+    requirements = map(Requirement, importlib.metadata.requires("archcomp_tf"))
+    wheels = [
+        requirement.name
+        for requirement in requirements
+        if requirement.name in ("tensorflow", "tensorflow-cpu")
+        and requirement.marker.evaluate(place)
+    ]
+    assert wheels == [wheel]
