@@ -26,6 +26,7 @@ import numpy as np
 _SHARING_ENVIRONMENT = {
     "TF_NUM_INTRAOP_THREADS": "1",
     "TF_NUM_INTEROP_THREADS": "1",
+    "OMP_NUM_THREADS": "1",  # PyTorch's
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
 }
@@ -220,6 +221,14 @@ def repeated(batch: tuple) -> Any:
 
         return tf.data.Dataset.from_tensors(batch).repeat()
     return (batch for _ in itertools.count())  # Keras takes a generator
+
+
+def steps_at_once(num: int) -> int:
+    """How many of `num` steps `keras.Model.fit` may be told to compile as one.
+
+    That is its `steps_per_execution`, which has to be 1 on PyTorch.
+    """
+    return 1 if keras.backend.backend() == "torch" else num
 
 
 def errors() -> tuple[type[Exception], ...]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
-from archcomp_tf.backend import by_rows, repeated
+from archcomp_tf.backend import by_rows, repeated, steps_at_once
 from archcomp_tf.corpus import OK, Record
 from archcomp_tf.cost import CountParams
 from archcomp_tf.heads import INTERVAL_80, CostHead, EnsembleHead
@@ -288,7 +288,7 @@ def _compile_ensemble(head: EnsembleHead, num: int) -> None:
             weight_decay=weight_decay,
         ),
         loss=_masked_squared_error,
-        steps_per_execution=_ENSEMBLE_STEPS,
+        steps_per_execution=steps_at_once(_ENSEMBLE_STEPS),
     )
     head.optimizer.build(head.trainable_variables)
 
