@@ -21,6 +21,7 @@ import sklearn.model_selection
 
 from archcomp_tf.layer import Shape
 
+MAX_PIXEL = 255  # of uint8
 _NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
 # What `np.load` raises for a file that is not an .npz, whole and plain.
 _UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile)
@@ -36,7 +37,8 @@ class Split:
     """Images and their classes.
 
     Attributes:
-      images: float32 `[N, height, width, channels]`, values in [0, 1].
+      images: `[N, height, width, channels]`: float32 in [0, 1], or uint8 from 0
+        to 255, a quarter of the memory, see `unit`.
       labels: int32 `[N]`, values in [0, number of classes).
     """
 
@@ -69,6 +71,19 @@ class Dataset:
     def input_shape(self) -> Shape:
         """(height, width, channels) of an image."""
         return self.train.images.shape[1:]
+
+    @property
+    def without_test(self) -> Dataset:
+        """What a training needs: it is not to carry the test images along."""
+        test = Split(self.test.images[:0], self.test.labels[:0])
+        return dataclasses.replace(self, test=test)
+
+
+def unit(images: np.ndarray) -> np.ndarray:
+    """Images of a `Split` as float32 in [0, 1]."""
+    if images.dtype == np.uint8:
+        return images.astype(np.float32) / MAX_PIXEL
+    return images
 
 
 def load(
@@ -315,9 +330,7 @@ def _checked_split(
             f"{where}: expected labels {expected}; got labels from {low} to "
             f"{high}."
         )
-    if images.dtype == np.uint8:
-        images = images.astype(np.float32) / 255
-    elif np.issubdtype(images.dtype, np.floating):
+    if np.issubdtype(images.dtype, np.floating):
         low, high = images.min(), images.max()
         if not (low >= 0 and high <= 1):  # NaN fails this too
             raise DataError(
@@ -325,7 +338,7 @@ def _checked_split(
                 f"values from {low} to {high}."
             )
         images = images.astype(np.float32)
-    else:
+    elif images.dtype != np.uint8:
         raise DataError(
             f"{where}: expected uint8 or float images; got {images.dtype}."
         )

@@ -11,13 +11,13 @@ import numpy as np
 from keras import ops
 
 from archcomp_tf.backend import compiled_inference
-from archcomp_tf.datasets import Dataset, Split
+from archcomp_tf.datasets import Dataset, Split, unit
 
 _BATCH = 512
 
 
 def logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """The model's logits `[N, num_classes]` for images `[N, ...]`."""
+    """The model's logits `[N, num_classes]` for a split's images `[N, ...]`."""
     # Not `predict`, which traces a function anew for every model: a network
     # that is evaluated once costs more in tracing than in arithmetic.
     infer = compiled_inference(model)
@@ -28,7 +28,9 @@ def logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
     outputs = [
         ops.convert_to_numpy(
             ops.cast(
-                infer(images.take(range(i, i + size), axis=0, mode="clip")),
+                infer(
+                    unit(images.take(range(i, i + size), axis=0, mode="clip"))
+                ),
                 "float32",
             )
         )

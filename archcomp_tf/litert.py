@@ -27,6 +27,7 @@ import keras
 import numpy as np
 from etils import epy
 
+from archcomp_tf.datasets import unit
 from archcomp_tf.export import bare_copy
 from archcomp_tf.quiet import silent_stderr
 
@@ -55,9 +56,9 @@ def convert(
       model: float images in [0, 1] -> logits or probabilities; functional or
         Sequential.
       precision: one of `PRECISIONS`.
-      images: `[N, height, width, channels]`, values in [0, 1]; real ones, from
-        which the ranges of the activations are taken.  Of many, 256 that lie
-        evenly are used.  Only int8 needs them.
+      images: `[N, height, width, channels]`, as a `Split` has them: real ones,
+        from which the ranges of the activations are taken.  Of many, 256 that
+        lie evenly are used.  Only int8 needs them.
 
     Raises:
       ConversionError: the model holds what LiteRT does not know, or there are
@@ -161,7 +162,7 @@ def _calibration_images(
         )
     num = min(len(images), _MAX_CALIBRATION_IMAGES)
     chosen = np.linspace(0, len(images) - 1, num).astype(int)
-    images = images[chosen].astype(np.float32)
+    images = unit(images[chosen]).astype(np.float32)
     if not 0 <= images.min() <= images.max() <= 1:
         raise ConversionError(
             f"An int8 file of {name} is calibrated with images whose values "

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 from etils import epy
 
-from archcomp_tf.datasets import Split
+from archcomp_tf.datasets import Split, unit
 from archcomp_tf.litert import convert
 from archcomp_tf.quiet import silent_stderr
 
@@ -35,7 +35,7 @@ def outputs(path: str | os.PathLike, images: np.ndarray) -> np.ndarray:
 
     Args:
       path: of the file.
-      images: float32 `[N, height, width, channels]`, values in [0, 1].
+      images: `[N, height, width, channels]`, of a `Split`.
 
     Returns:
       float32 `[N, num_classes]`, scaled back where the file is quantized.
@@ -113,7 +113,7 @@ def _run(interpreter: tf.lite.Interpreter, images: np.ndarray) -> np.ndarray:
     """Outputs `[N, num_classes]` for images `[N, ...]`, one at a time."""
     (source,) = interpreter.get_input_details()
     (target,) = interpreter.get_output_details()
-    images = images.astype(np.float32, copy=False)
+    images = unit(images).astype(np.float32, copy=False)
     if np.issubdtype(source["dtype"], np.integer):
         scale, zero_point = source["quantization"]
         limits = np.iinfo(source["dtype"])

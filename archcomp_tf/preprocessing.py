@@ -18,11 +18,10 @@ import keras
 import numpy as np
 
 from archcomp_tf import keras_graph
-from archcomp_tf.datasets import Dataset, Split
+from archcomp_tf.datasets import MAX_PIXEL, Dataset, Split, unit
 from archcomp_tf.layer import Shape
 
 _BATCH_SIZE = 256
-_LARGEST = 255  # value of a pixel that is not scaled
 # A front that takes [0, 1] makes neither every value so small nor this one 0.
 _SMALL_GAIN, _LARGE_ZERO = 1 / 64, 1.5
 _INPUT_NAME = "image"  # as in `builder.build`
@@ -61,7 +60,7 @@ class Preprocessing:
         value above 1.5 (a mean of 0..255, subtracted).
         """
         if "int" in self._tensor.dtype:
-            return _LARGEST
+            return MAX_PIXEL
         if not self._front:
             return 1
         shape = [size or _ANY_SIZE for size in self.input_shape]
@@ -69,32 +68,50 @@ class Preprocessing:
         zeros, ones = self._run(values.astype(np.float32))
         gain, zeros = (ones - zeros).ravel(), zeros.ravel()
         if np.abs(gain).max() <= _SMALL_GAIN:
-            return _LARGEST
+            return MAX_PIXEL
         moved = np.abs(gain) > _SMALL_GAIN
         is_large = (-zeros[moved] / gain[moved]).max() > _LARGE_ZERO
-        return _LARGEST if is_large else 1
+        return MAX_PIXEL if is_large else 1
+
+    @functools.cached_property
+    def _is_unit(self) -> bool:
+        """Whether what comes out are the images in [0, 1], unchanged."""
+        if not self._front:
+            return True
+        shape = [size or _ANY_SIZE for size in self.input_shape]
+        rng = np.random.default_rng(0)
+        probe = rng.integers(0, MAX_PIXEL, (1, *shape), np.uint8, endpoint=True)
+        found = self._run(self.scaled(probe))
+        return found.shape == probe.shape and np.allclose(
+            found, unit(probe), atol=1e-6
+        )
 
     def apply(self, images: np.ndarray) -> np.ndarray:
         """What comes out of the front, without any randomness.
 
         Args:
-          images: float32 `[N, height, width, channels]`, values in [0, 1],
-            whatever the model `takes`.
+          images: of a `Split`, whatever the model `takes`.
 
         Returns:
-          float32 `[N, *output_shape]`; the images themselves where there is
-          no front.
+          float32 `[N, *output_shape]`; the images themselves where the front
+          does nothing but bring them to [0, 1].
         """
-        if not self._front:
+        if self._is_unit:
             return images
         return self._run(self.scaled(images))
 
     def scaled(self, images: np.ndarray) -> np.ndarray:
-        """Images in [0, 1] as the model takes them: in its range and shape."""
+        """Images of a `Split` as the model takes them: in its range and shape.
+
+        Returns:
+          float32; uint8 as it came, where the model takes images in [0, 1].
+        """
         if len(self.input_shape) < 3:  # its own front adds the channel
             images = images.reshape(len(images), *self.input_shape)
         if self.takes == 1:
             return images
+        if images.dtype == np.uint8:
+            return images.astype(np.float32)
         images = images * np.float32(self.takes)
         return np.rint(images) if "int" in self._tensor.dtype else images
 
@@ -164,7 +181,7 @@ class Preprocessing:
         return keras.Model(*self._copy(set()))
 
     def _run(self, images: np.ndarray) -> np.ndarray:
-        outputs = self._model.predict(images, _BATCH_SIZE, verbose=0)
+        outputs = self._model.predict(unit(images), _BATCH_SIZE, verbose=0)
         return np.asarray(outputs, np.float32)
 
     def _copy(self, taken: set[str]) -> tuple:

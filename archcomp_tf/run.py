@@ -290,12 +290,10 @@ class Run:
         # Each worker is sent what it needs, not all images.
         used = slice(recipe.num_images or None)
         train, logits = self.features.train, self.teacher_logits
-        empty = Split(train.images[:0], train.labels[:0])
         task = Task(
             dataclasses.replace(
-                self.features,
+                self.features.without_test,
                 train=Split(train.images[used], train.labels[used]),
-                test=empty,
             ),
             recipe,
             self.seed,

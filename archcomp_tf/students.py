@@ -158,7 +158,7 @@ class StudentTrainer:
                 self._num_workers,
                 context,
                 initializer=_share,
-                initargs=(self._dataset, self._teacher_logits),
+                initargs=(self._dataset.without_test, self._teacher_logits),
             ) as pool,
         ):
             yield pool

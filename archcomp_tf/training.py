@@ -33,7 +33,7 @@ from archcomp_tf.backend import (
 from archcomp_tf.batch_norm import fastest_batch_norm
 from archcomp_tf.builder import build
 from archcomp_tf.checkpoint import Checkpoint
-from archcomp_tf.datasets import Dataset, Split
+from archcomp_tf.datasets import MAX_PIXEL, Dataset, Split
 from archcomp_tf.inference import accuracy
 from archcomp_tf.layer import Shape
 from archcomp_tf.progress import Progress
@@ -207,7 +207,10 @@ def train(
 def _training_arrays(
     split: Split, teacher_logits: np.ndarray | None, recipe: Recipe
 ) -> tuple:
-    """Images, labels and teacher's logits on the device."""
+    """Images, what white is in them, labels, teacher's logits: on the device.
+
+    White is None for images in [0, 1].
+    """
     lengths = {"images": len(split.images), "labels": len(split.labels)}
     if teacher_logits is not None:
         lengths["teacher's logits"] = len(teacher_logits)
@@ -215,8 +218,17 @@ def _training_arrays(
         counts = ", ".join(f"{n} {name}" for name, n in lengths.items())
         raise ValueError(f"Expected as many labels as images; got {counts}.")
     used = slice(recipe.num_images or None)
+    images, white = split.images[used], None
+    if images.dtype == np.uint8:
+        # One an image, for by a constant compilers do not divide: its inverse
+        # gives other numbers than `datasets.unit`, in the last bit.
+        white = np.full(len(images), MAX_PIXEL, np.float32)
+        white = ops.convert_to_tensor(white)
+    else:
+        images = images.astype(np.float32, copy=False)
     return (
-        ops.convert_to_tensor(split.images[used], "float32"),
+        ops.convert_to_tensor(images),
+        white,
         ops.convert_to_tensor(split.labels[used], "int32"),
         None
         if teacher_logits is None
@@ -323,10 +335,14 @@ def _epoch_function(model: keras.Model, recipe: Recipe) -> Callable:
     def train_epoch(state, arrays, batches, draws, rates):
         def step(index, carry):
             (weights, velocity, others), total = carry
-            images, *targets = [
+            images, white, *targets = [
                 None if array is None else ops.take(array, batches[index], 0)
                 for array in arrays
             ]
+            if white is not None:
+                ones = (1,) * (len(images.shape) - 1)
+                white = ops.reshape(white, (-1, *ones))
+                images = ops.cast(images, "float32") / white
             if draws is not None:
                 images = recipe.augmentation(images, draws[index])
             (loss, others), gradient = gradient_of(

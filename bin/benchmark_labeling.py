@@ -174,6 +174,7 @@ def _fitted_accuracy(architecture, data, seed: int) -> float:
     import keras
 
     from archcomp_tf.builder import build
+    from archcomp_tf.datasets import unit
 
     recipe = _recipe()
     keras.utils.set_random_seed(seed)
@@ -195,14 +196,14 @@ def _fitted_accuracy(architecture, data, seed: int) -> float:
         metrics=["accuracy"],
     )
     model.fit(
-        data.train.images,
+        unit(data.train.images),
         data.train.labels,
         batch_size=recipe.batch_size,
         epochs=recipe.epochs,
         verbose=0,
     )
     _, accuracy = model.evaluate(
-        data.validation.images,
+        unit(data.validation.images),
         data.validation.labels,
         batch_size=512,
         verbose=0,

@@ -51,7 +51,7 @@ def _run(program: str, backend_name: str) -> dict:
 
 # One training from given weights, and a label; says what came out.
 _TRAIN = """
-import json, os, sys
+import dataclasses, json, os, sys
 import numpy as np
 
 if os.environ["KERAS_BACKEND"] != "tensorflow":
@@ -62,12 +62,16 @@ from archcomp_tf import backend, environment, labeling, task, training
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
 from archcomp_tf.corpus import Corpus
+from archcomp_tf.datasets import Split
 
 architecture = Architecture.parse(
     "conv3x3-4 separable_conv3x3-4/2 residual3x3-6 inverted_residual3x3-6x2 "
     "max_pool2x2/2"
 )
 dataset = tiny.dataset()
+train = dataset.train
+pixels = np.round(255 * train.images).astype(np.uint8)
+dataset = dataclasses.replace(dataset, train=Split(pixels, train.labels))
 logits = 4 * np.eye(2, dtype=np.float32)[dataset.train.labels]
 model = build(architecture, tiny.SHAPE, tiny.NUM_CLASSES)
 rng = np.random.default_rng(0)

@@ -40,18 +40,16 @@ def _write(folder: pathlib.Path, **changes) -> str:
 
 def _ids(split: datasets.Split) -> list[int]:
     """The numbers that `_arrays` gave the training images."""
-    return np.round(255 * split.images[:, 0, 0, 0]).astype(int).tolist()
+    return split.images[:, 0, 0, 0].tolist()
 
 
-def test_uint8_images_become_floats_from_0_to_1(tmp_path):
+def test_uint8_images_are_kept_as_they_are(tmp_path):
     arrays = _arrays()
     dataset = datasets.load(_write(tmp_path))
-    np.testing.assert_allclose(
-        dataset.test.images, arrays["x_test"] / 255, atol=1e-7
-    )
+    np.testing.assert_array_equal(dataset.test.images, arrays["x_test"])
     np.testing.assert_array_equal(dataset.test.labels, arrays["y_test"])
     for split in (dataset.train, dataset.validation, dataset.test):
-        assert split.images.dtype == np.float32
+        assert split.images.dtype == np.uint8
         assert split.labels.dtype == np.int32
         assert len(split) == len(split.images) == len(split.labels)
     assert dataset.name == str(tmp_path / "data.npz")
@@ -71,6 +69,21 @@ def test_float_images_are_kept_as_they_are(tmp_path):
     )
 
 
+def test_whatever_a_split_holds_is_made_float32_from_0_to_1():
+    pixels = np.arange(256, dtype=np.uint8)
+    found = datasets.unit(pixels)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, np.arange(256) / 255, rtol=1e-6)
+    assert datasets.unit(found) is found
+
+
+def test_without_test_images_the_rest_is_the_same(tmp_path):
+    dataset = datasets.load(_write(tmp_path))
+    rest = dataset.without_test
+    assert len(rest.test) == 0 and len(dataset.test) > 0
+    assert (rest.train, rest.validation) == (dataset.train, dataset.validation)
+
+
 def test_grey_images_get_a_channel(tmp_path):
     arrays = _arrays()
     path = _write(
@@ -80,8 +93,8 @@ def test_grey_images_get_a_channel(tmp_path):
     )
     dataset = datasets.load(path)
     assert dataset.input_shape == (6, 5, 1)
-    np.testing.assert_allclose(
-        dataset.test.images, arrays["x_test"][..., :1] / 255, atol=1e-7
+    np.testing.assert_array_equal(
+        dataset.test.images, arrays["x_test"][..., :1]
     )
 
 
@@ -319,9 +332,7 @@ def test_digits_are_those_of_scikit_learn(digits_dir):
     splits = (dataset.train, dataset.validation, dataset.test)
     loaded = np.concatenate(
         [
-            np.column_stack(
-                [split.labels, np.round(255 * split.images.reshape(-1, 64))]
-            )
+            np.column_stack([split.labels, split.images.reshape(-1, 64)])
             for split in splits
         ]
     )
@@ -454,7 +465,7 @@ def test_arrays_are_cut_into_three_splits_by_class():
         split = getattr(dataset, name)
         np.testing.assert_array_equal(np.bincount(split.labels), [each] * 4)
     together = np.concatenate([getattr(dataset, name).images for name in sizes])
-    assert sorted(np.round(255 * together).sum(axis=(1, 2, 3))) == sorted(
+    assert sorted(together.sum(axis=(1, 2, 3), dtype=int)) == sorted(
         images.sum(axis=(1, 2), dtype=int)
     )
 

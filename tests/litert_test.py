@@ -14,7 +14,7 @@ import tensorflow as tf
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
 from archcomp_tf.cost import num_params
-from archcomp_tf.datasets import Dataset, Split
+from archcomp_tf.datasets import Dataset, Split, unit
 from archcomp_tf.litert import (
     PRECISIONS,
     ConversionError,
@@ -282,6 +282,14 @@ def test_bytes_of_an_untrained_network_are_those_of_the_trained_one(files):
         np.testing.assert_array_equal(weights, kept)
 
 
+def test_bytes_calibrate_as_the_same_images_in_0_to_1_do():
+    model = build(STUDENT, INPUT_SHAPE, NUM_CLASSES)
+    pixels = np.round(255 * _images(4)).astype(np.uint8)
+    assert convert(model, "int8", pixels) == convert(
+        model, "int8", unit(pixels)
+    )
+
+
 def test_a_conversion_says_nothing_on_the_way(capfd):
     model = build(STUDENT, INPUT_SHAPE, NUM_CLASSES)
     capfd.readouterr()
@@ -295,7 +303,7 @@ def test_a_conversion_says_nothing_on_the_way(capfd):
         (None, "got none"),
         (np.zeros((5, 8, 8, 3)), r"got shape \[5, 8, 8, 3\]"),
         (np.zeros((0, 8, 8, 1)), r"got shape \[0, 8, 8, 1\]"),
-        (np.full((5, 8, 8, 1), 255, np.uint8), "got 255 to 255"),
+        (np.full((5, 8, 8, 1), 255.0), "got 255 to 255"),
     ],
 )
 def test_int8_without_fitting_images_is_an_error(images, got):

@@ -10,7 +10,7 @@ import pytest
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
-from archcomp_tf.datasets import Split
+from archcomp_tf.datasets import Split, unit
 from archcomp_tf.litert import export_litert
 from archcomp_tf.measurement import latency_ms, measure, outputs
 
@@ -59,6 +59,14 @@ def test_outputs_are_those_of_the_keras_model_within_the_precision(
         found = outputs(files[precision], split.images)
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected, atol=share * span)
+
+
+def test_outputs_of_bytes_are_those_of_the_same_images_in_0_to_1(files, split):
+    pixels = np.round(255 * split.images).astype(np.uint8)
+    for path in files.values():
+        np.testing.assert_array_equal(
+            outputs(path, pixels), outputs(path, unit(pixels))
+        )
 
 
 def test_accuracy_is_the_share_of_labels_that_are_met(small, files, split):

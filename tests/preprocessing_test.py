@@ -8,7 +8,7 @@ from keras import layers
 from archcomp_tf import keras_graph
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
-from archcomp_tf.datasets import Split
+from archcomp_tf.datasets import Split, unit
 from archcomp_tf.importer import from_keras
 from archcomp_tf.keras_graph import UnsupportedModelError
 from archcomp_tf.preprocessing import Preprocessing
@@ -141,6 +141,44 @@ def test_images_stay_as_they_are_without_a_front():
     assert preprocessing.apply(x) is x
     assert preprocessing.scaled(x) is x
     assert preprocessing.input_shape == preprocessing.output_shape == SHAPE
+
+
+@pytest.mark.parametrize(
+    "front",
+    [
+        [layers.Rescaling(1 / 255)],
+        [layers.RandomFlip(), lambda x: x / 255.0],
+        [layers.RandomFlip()],
+    ],
+)
+def test_images_that_are_only_brought_to_0_to_1_stay_as_they_are(front):
+    x = np.round(255 * images()).astype(np.uint8)
+    assert Preprocessing(teacher(*front)).apply(x) is x
+
+
+@pytest.mark.parametrize(
+    "front",
+    [
+        [layers.Rescaling(1 / 127.5, -1.0)],
+        [layers.Rescaling(1 / 250)],
+        [layers.Resizing(4, 4), layers.Rescaling(1 / 255)],
+        [lambda x: x[..., ::-1] / 255.0],
+        [lambda x: 1 - x],
+        [layers.Normalization(mean=0.5, variance=0.05)],
+    ],
+)
+def test_bytes_come_out_as_the_same_images_in_0_to_1_do(front):
+    x = np.round(255 * images()).astype(np.uint8)
+    preprocessing = Preprocessing(teacher(*front))
+    found = preprocessing.apply(x)
+    assert found.dtype == np.float32
+    expected = preprocessing.apply(unit(x))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_bytes_reach_a_model_of_0_to_1_as_they_are():
+    x = np.round(255 * images()).astype(np.uint8)
+    assert Preprocessing(teacher()).scaled(x) is x
 
 
 def test_random_layers_change_nothing():

@@ -10,7 +10,7 @@ from archcomp_tf import checkpoint, inference, training
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
 from archcomp_tf.checkpoint import Checkpoint
-from archcomp_tf.datasets import Dataset, Split
+from archcomp_tf.datasets import Dataset, Split, unit
 from archcomp_tf.training import DivergedError, Recipe
 
 INPUT_SHAPE, NUM_CLASSES = (6, 6, 1), 4
@@ -52,6 +52,27 @@ NEXT_CLASS = (np.arange(NUM_CLASSES) + 1) % NUM_CLASSES
 TEACHER_LOGITS = (
     8 * np.eye(NUM_CLASSES, dtype=np.float32)[NEXT_CLASS[DATASET.train.labels]]
 )
+
+
+def test_bytes_are_trained_on_as_the_same_images_in_0_to_1_are():
+    def changed(images_of):
+        parts = ("train", "validation", "test")
+        splits = {name: getattr(DATASET, name) for name in parts}
+        return dataclasses.replace(
+            DATASET,
+            **{
+                name: Split(images_of(split.images), split.labels)
+                for name, split in splits.items()
+            },
+        )
+
+    pixels = changed(lambda x: np.round(255 * x).astype(np.uint8))
+    floats = changed(lambda x: unit(np.round(255 * x).astype(np.uint8)))
+    recipe = dataclasses.replace(RECIPE, max_shift=1, mirror=True)
+    one, result = _train(recipe, dataset=pixels)
+    other, expected = _train(recipe, dataset=floats)
+    assert _same_weights(one, other)
+    assert result.validation_accuracy == expected.validation_accuracy
 
 
 def _agreement(model: keras.Model, labels: np.ndarray) -> float:

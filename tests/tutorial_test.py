@@ -65,7 +65,7 @@ def folder(tmp_path_factory) -> pathlib.Path:
         f"{axis}_{name}": values
         for name, split in images.items()
         for axis, values in (
-            ("x", np.round(255 * split.images).astype(np.uint8)),
+            ("x", split.images),
             ("y", split.labels),
         )
     }
