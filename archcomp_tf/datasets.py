@@ -201,22 +201,39 @@ def from_batches(
       **kwargs: of `from_arrays`.
 
     Raises:
-      DataError: it holds something else, or nothing.
+      DataError: it holds something else, nothing, or images of many shapes.
     """
+    return from_arrays(*_gathered("data set", batches), **kwargs)
+
+
+def _gathered(
+    where: str, batches: Iterable[tuple[np.ndarray, np.ndarray]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """All images and all labels, of batches or of single images."""
     images, labels = [], []
     for batch in batches:
         if not isinstance(batch, tuple | list) or len(batch) != 2:
             raise DataError(
-                "Expected a data set of (images, labels); got elements of "
-                f"type {type(batch).__name__}."
+                f"{where}: expected (images, labels); got elements of type "
+                f"{type(batch).__name__}."
             )
         pair = [np.asarray(part) for part in batch]
-        single = pair[1].ndim == 0
+        # An image, and its class as a number or one-hot.
+        single = pair[1].ndim == 0 or len(pair[0]) != len(pair[1])
         images.append(pair[0][None] if single else pair[0])
         labels.append(pair[1][None] if single else pair[1])
     if not images:
-        raise DataError("Expected a data set of (images, labels); got no one.")
-    return from_arrays(np.concatenate(images), np.concatenate(labels), **kwargs)
+        raise DataError(f"{where}: expected (images, labels); got no one.")
+    shapes = sorted({batch.shape[1:] for batch in images})
+    if len(shapes) > 1:
+        raise DataError(
+            f"{where}: expected images of one shape; got "
+            f"{', '.join(map(str, shapes[:3]))}"
+            f"{' and others' if len(shapes) > 3 else ''}. Resize them: in a "
+            "tf.data.Dataset by `map`, or into an .npz file with "
+            f"{', '.join(_NPZ_KEYS)}."
+        )
+    return np.concatenate(images), np.concatenate(labels)
 
 
 def _check_classes(where: str, labels: np.ndarray, num_classes: int) -> None:
@@ -283,14 +300,18 @@ def _read_tfds(name: str, data_dir: str | None) -> tuple[list[np.ndarray], int]:
             f"the splits {sorted(splits)} of "
             f"{builder.info.supervised_keys}."
         )
+    # Of images whose shape is not known TFDS would fill up the smaller ones.
+    known = None not in builder.info.features["image"].shape
     arrays = []
     for split in ("train", "test"):
         batches = tfds.as_numpy(
             builder.as_dataset(
-                split=split, batch_size=_READ_BATCH, as_supervised=True
+                split=split,
+                batch_size=_READ_BATCH if known else None,
+                as_supervised=True,
             )
         )
-        arrays.extend(map(np.concatenate, zip(*batches, strict=True)))
+        arrays.extend(_gathered(f"{name}, {split} split", batches))
     return arrays, builder.info.features["label"].num_classes
 
 

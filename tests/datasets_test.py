@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 import sklearn.datasets
+import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from archcomp_tf import datasets
@@ -432,6 +433,30 @@ def test_a_tfds_name_of_another_form_is_refused(
         datasets.load(name)
 
 
+def test_a_tfds_name_with_images_of_many_shapes_is_refused():
+    def as_dataset(self, *args, **kwargs):
+        del self, args, kwargs
+        return _data_of_sizes(5, 6).map(lambda x, y: {"image": x, "label": y})
+
+    with (
+        tfds.testing.mock_data(as_dataset_fn=as_dataset),
+        pytest.raises(
+            DataError, match="tf_flowers, train .* of one shape; got"
+        ),
+    ):
+        datasets.load("tf_flowers")
+
+
+def _data_of_sizes(*heights: int) -> tf.data.Dataset:
+    """40 images of 4 classes, whose heights are these in turn."""
+    return tf.data.Dataset.range(40).map(
+        lambda i: (
+            tf.zeros([tf.gather(heights, i % len(heights)), 4, 3], tf.uint8),
+            i % 4,
+        )
+    )
+
+
 def _is_prepared(name: str) -> bool:
     folder = os.environ.get("TFDS_DATA_DIR")
     return bool(folder) and (pathlib.Path(folder) / name).is_dir()
@@ -480,13 +505,13 @@ def test_one_hot_labels_are_read_as_classes():
     np.testing.assert_array_equal(one.test.labels, other.test.labels)
 
 
+@pytest.mark.parametrize("one_hot", [False, True])
 @pytest.mark.parametrize("batch_size", [None, 7])
-def test_a_tf_data_set_is_read_batched_or_not(batch_size):
-    import tensorflow as tf
-
+def test_a_tf_data_set_is_read_batched_or_not(batch_size, one_hot):
     images = np.random.default_rng(0).random((40, 2, 2, 1), np.float32)
     labels = np.arange(40) % 4
-    data = tf.data.Dataset.from_tensor_slices((images, labels))
+    given = np.eye(4)[labels] if one_hot else labels
+    data = tf.data.Dataset.from_tensor_slices((images, given))
     if batch_size:
         data = data.batch(batch_size)
     one = datasets.from_batches(data)
@@ -495,11 +520,17 @@ def test_a_tf_data_set_is_read_batched_or_not(batch_size):
     np.testing.assert_array_equal(one.test.labels, other.test.labels)
 
 
+def test_a_tf_data_set_with_images_of_many_shapes_is_refused():
+    message = r"one shape; got \(5, 4, 3\), \(6, 4, 3\), \(7, 4, 3\) and others"
+    with pytest.raises(DataError, match=message):
+        datasets.from_batches(_data_of_sizes(5, 6, 7, 8))
+
+
 @pytest.mark.parametrize(
     ("batches", "message"),
     [
         ([], "got no one"),
-        ([np.zeros(3)], r"of \(images, labels\); got elements of type ndarray"),
+        ([np.zeros(3)], r"\(images, labels\); got elements of type ndarray"),
         ([(np.zeros((4, 2, 2)), np.array([0, 1, 3, 3]))], "none of 2"),
     ],
 )
