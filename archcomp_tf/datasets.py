@@ -169,8 +169,9 @@ def from_arrays(
     """Cuts arrays into the three splits, by class.
 
     Args:
-      images: uint8, or float in [0, 1]: `[N, height, width(, channels)]`.
-      labels: integers `[N]`, or one-hot `[N, num_classes]`.
+      images: uint8, or float in [0, 1] or from 0 to 255:
+        `[N, height, width(, channels)]`.
+      labels: whole numbers `[N]` or `[N, 1]`, or one-hot `[N, num_classes]`.
       name: what the data set is called in reports.
       validation_fraction: share of all images, in (0, 1).
       test_fraction: share of all images, in (0, 1).
@@ -180,8 +181,6 @@ def from_arrays(
       DataError: the arrays cannot be used.
     """
     images, labels = np.asarray(images), np.asarray(labels)
-    if labels.ndim == 2 and labels.shape[1] > 1:
-        labels = np.argmax(labels, axis=1)
     whole = _checked_split(name, "only", images, labels, None)
     num_classes = int(whole.labels.max()) + 1
     _check_classes(name, whole.labels, num_classes)
@@ -331,13 +330,26 @@ def _checked_split(
             f"{where}: expected images of shape [N, height, width(, channels)]"
             f"; got {list(images.shape)}."
         )
+    labels = _classes(where, labels, len(images), num_classes)
+    return Split(_pixels(where, images), labels)
+
+
+def _classes(
+    where: str, labels: np.ndarray, num: int, num_classes: int | None
+) -> np.ndarray:
+    """Labels as int32 `[num]`; they may come in a column, or one-hot."""
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    if labels.shape != images.shape[:1]:
+    elif labels.ndim == 2 and _is_one_hot(labels):
+        labels = np.argmax(labels, axis=1)
+    if labels.shape != (num,):
         raise DataError(
-            f"{where}: expected labels of shape [{len(images)}], one an image;"
-            f" got {list(labels.shape)}."
+            f"{where}: expected labels of shape [{num}], one an image, or "
+            f"one-hot; got {list(labels.shape)}."
         )
+    is_float = np.issubdtype(labels.dtype, np.floating)
+    if is_float and np.array_equal(labels, np.rint(labels)):
+        labels = labels.astype(np.int64)
     if not np.issubdtype(labels.dtype, np.integer):
         raise DataError(
             f"{where}: expected integer labels; got {labels.dtype}."
@@ -351,19 +363,41 @@ def _checked_split(
             f"{where}: expected labels {expected}; got labels from {low} to "
             f"{high}."
         )
-    if np.issubdtype(images.dtype, np.floating):
-        low, high = images.min(), images.max()
-        if not (low >= 0 and high <= 1):  # NaN fails this too
-            raise DataError(
-                f"{where}: expected float images with values in [0, 1]; got "
-                f"values from {low} to {high}."
-            )
-        images = images.astype(np.float32)
-    elif images.dtype != np.uint8:
+    return labels.astype(np.int32)
+
+
+def _is_one_hot(labels: np.ndarray) -> bool:
+    if not np.issubdtype(labels.dtype, np.number):
+        return False
+    return bool(np.all((labels == 0) | (labels == 1))) and bool(
+        np.all(labels.sum(axis=1) == 1)
+    )
+
+
+def _pixels(where: str, images: np.ndarray) -> np.ndarray:
+    """Images as a `Split` has them.
+
+    Floats up to 255, as Keras reads files, are rounded to bytes.
+    """
+    if images.dtype == np.uint8:
+        return images
+    if not np.issubdtype(images.dtype, np.floating):
         raise DataError(
             f"{where}: expected uint8 or float images; got {images.dtype}."
         )
-    return Split(images, labels.astype(np.int32))
+    low, high = images.min(), images.max()
+    if low >= 0 and high <= 1:  # NaN fails this, and the next
+        return images.astype(np.float32, copy=False)
+    # Of no image the whitest is so dark; of floats in [0, 1] some may be a
+    # little above 1 where they were resized.
+    if low >= 0 and MAX_PIXEL / 2 <= high <= MAX_PIXEL:
+        return np.rint(images).astype(np.uint8)
+    raise DataError(
+        f"{where}: expected float images with values in [0, 1] or from 0 to "
+        f"255; got values from {low} to {high}. What a model makes of pixels "
+        "first belongs into the model: Rescaling, Normalization, a "
+        "preprocess_input."
+    )
 
 
 def _cut(

@@ -163,13 +163,13 @@ def _ends(model: keras.Model) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     ins = getattr(model, "inputs", None) or []
     outs = getattr(model, "outputs", None) or []
     if len(ins) != 1 or len(outs) != 1:
-        ends = [[_made_by(x)[0].name for x in side] for side in (ins, outs)]
+        ends = [[made_by(x)[0].name for x in side] for side in (ins, outs)]
         expected = "a graph of [one input, one output]"
         raise UnsupportedModelError(model, expected, ends)
     return ins[0], outs[0]
 
 
-def _made_by(tensor: keras.KerasTensor) -> tuple[Any, Any]:
+def made_by(tensor: keras.KerasTensor) -> tuple[Any, Any]:
     """The layer that gives a tensor, and Keras' record of that call."""
     # `layer.input` is that of its first call, which may be in another model.
     layer, call, _ = tensor._keras_history
@@ -180,7 +180,7 @@ def _between(start, end) -> tuple[Call, ...]:
     """The calls from one tensor to another."""
     row = []
     while end is not start:
-        layer, node = _made_by(end)
+        layer, node = made_by(end)
         sources = node.input_tensors
         try:
             end, paths = sources[0], ()
@@ -205,7 +205,7 @@ def _source(tensors: list) -> keras.KerasTensor:
     for tensor in found:
         if _is_made_of(tensors, tensor):
             break
-        new = _made_by(tensor)[1].input_tensors
+        new = made_by(tensor)[1].input_tensors
         found += (x for x in new if not any(x is other for other in found))
     return tensor
 
@@ -217,7 +217,7 @@ def _is_made_of(tensors: list, source: keras.KerasTensor) -> bool:
         tensor = waiting.pop()
         if id(tensor) not in seen:
             seen.add(id(tensor))
-            waiting += (above := _made_by(tensor)[1].input_tensors)
+            waiting += (above := made_by(tensor)[1].input_tensors)
             if not above:
                 return False
     return True
@@ -235,7 +235,7 @@ def _fork(layer, sources: list):
     if not _is_sum(layer, sources):
         raise _not_a_sum(layer, sources)
     for run in runs:  # what keeps them from being straight
-        inner, node = _made_by(run[-1])
+        inner, node = made_by(run[-1])
         if node.input_tensors and not _is_sum(inner, node.input_tensors):
             raise _not_a_sum(inner, node.input_tensors)
     raise UnsupportedModelError(layer, *_NESTED)
@@ -243,7 +243,7 @@ def _fork(layer, sources: list):
 
 def _above(tensor: keras.KerasTensor) -> keras.KerasTensor | None:
     """What a tensor is made of, where that is one tensor or a gated one."""
-    layer, node = _made_by(tensor)
+    layer, node = made_by(tensor)
     sources = node.input_tensors
     return sources[0] if len(sources) == 1 else _gated(layer, sources)
 
@@ -253,7 +253,7 @@ def _gated(layer, sources: list) -> keras.KerasTensor | None:
     if type(layer).__name__ != "Multiply" or len(sources) != 2:
         return None
     for scaled, gate in (sources, sources[::-1]):
-        while len(above := _made_by(gate)[1].input_tensors) == 1:
+        while len(above := made_by(gate)[1].input_tensors) == 1:
             (gate,) = above
             if gate is scaled:
                 return scaled

@@ -19,6 +19,7 @@ import numpy as np
 from archcomp_tf import cost, datasets
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.backend import check_tensorflow
+from archcomp_tf.binary import as_two_classes
 from archcomp_tf.config import ConfigError, make_limits, make_objective
 from archcomp_tf.corpus import OK, Corpus, Record
 from archcomp_tf.datasets import Dataset, Split
@@ -132,6 +133,8 @@ class Run:
             if not settings.model:
                 return None
             model = keras.models.load_model(settings.model)
+        if self.dataset.num_classes == 2:
+            model = as_two_classes(model)
         check_fit(model, self.dataset)
         return model
 

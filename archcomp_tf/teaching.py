@@ -59,6 +59,7 @@ def prepare_teacher(run: Run) -> dict[str, Any]:
     logits = teacher_logits(model, dataset.train.images)
     if ready is not None:
         _doubt_unseen(run.dataset, logits, record["validation_accuracy"])
+        _doubt_range(run.dataset, preprocessing, record["validation_accuracy"])
     if run.config.teacher.unsmooth_epochs:
         logits = _unsmoothed_logits(run, dataset)
     if run.config.labels.distil:
@@ -124,6 +125,24 @@ def _doubt_unseen(
             "trained on both, more is counted as lost than is lost: give "
             "images that it does not know, as a Dataset.",
             *(num, 100 * validation_accuracy, 100 * known),
+        )
+
+
+def _doubt_range(
+    dataset: Dataset, preprocessing: Preprocessing, validation_accuracy: float
+) -> None:
+    """Says where a teacher seems to be given other values than it learnt."""
+    labels = dataset.validation.labels
+    chance = float(np.bincount(labels).max() / len(labels))
+    spread = math.sqrt(chance * (1 - chance) / len(labels))
+    if validation_accuracy <= chance + 2 * spread:
+        _LOGGER.warning(
+            "The teacher is right about %.1f%% of the images to choose by, "
+            "hardly more than by chance. It is given values from 0 to %d: if "
+            "it was trained on others, put the layers that make them from "
+            "these in front of it (Rescaling, Normalization, a "
+            "preprocess_input); students will have them too.",
+            *(100 * validation_accuracy, preprocessing.takes),
         )
 
 

@@ -99,10 +99,34 @@ def test_grey_images_get_a_channel(tmp_path):
     )
 
 
-def test_labels_in_a_column_are_read_as_a_row(tmp_path):
-    column = np.arange(NUM_TRAIN)[:, None] % NUM_CLASSES
-    dataset = datasets.load(_write(tmp_path, y_train=column))
-    assert dataset.train.labels.ndim == 1
+def test_floats_up_to_255_are_bytes(tmp_path):
+    arrays = _arrays()
+    path = _write(
+        tmp_path,
+        x_train=arrays["x_train"].astype(np.float32),
+        x_test=np.maximum(arrays["x_test"] - 0.4, 0),
+    )
+    dataset, expected = datasets.load(path), datasets.load(_write(tmp_path))
+    for name in ("train", "validation", "test"):
+        one, other = getattr(dataset, name), getattr(expected, name)
+        assert one.images.dtype == np.uint8
+        np.testing.assert_array_equal(one.images, other.images)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda labels: labels[:, None],
+        lambda labels: labels.astype(np.float32),
+        lambda labels: labels[:, None].astype(np.float32),
+        lambda labels: np.eye(NUM_CLASSES)[labels],
+    ],
+)
+def test_labels_may_be_a_column_floats_or_one_hot(tmp_path, form):
+    labels = np.arange(NUM_TRAIN) % NUM_CLASSES
+    dataset = datasets.load(_write(tmp_path, y_train=form(labels)))
+    expected = datasets.load(_write(tmp_path, y_train=labels))
+    np.testing.assert_array_equal(dataset.train.labels, expected.train.labels)
 
 
 def test_validation_is_cut_from_the_training_images(tmp_path):
@@ -184,11 +208,11 @@ def _with(key: str, index, value, dtype=None) -> dict[str, np.ndarray]:
             r"train split: expected labels of shape \[40\].*; got \[39\]",
         ),
         (
-            {"y_test": np.eye(4, dtype=int)[np.arange(12) % 4]},
+            {"y_test": np.full((12, 4), 0.25)},
             r"test split: expected labels of shape \[12\].*; got \[12, 4\]",
         ),
         (
-            _with("y_train", 0, 0, np.float64),
+            _with("y_train", 0, 0.5, np.float64),
             "train split: expected integer labels; got float64",
         ),
         (
@@ -222,11 +246,15 @@ def _with(key: str, index, value, dtype=None) -> dict[str, np.ndarray]:
         ),
         (
             _with("x_train", (3, 0, 0, 0), np.nan, np.float32),
-            r"train split: expected .* values in \[0, 1\]; got values from nan",
+            r"train split: expected .* in \[0, 1\] .*; got values from nan",
         ),
         (
-            {"x_test": np.linspace(0, 255, 12 * 90).reshape(12, 6, 5, 3)},
-            r"test split: expected .* in \[0, 1\]; got values from 0.0 to 255",
+            {"x_test": np.linspace(0, 1.04, 12 * 90).reshape(12, 6, 5, 3)},
+            r"test split: expected .* in \[0, 1\] .*; got values from 0.0 to 1",
+        ),
+        (
+            {"x_test": np.linspace(-1, 255, 12 * 90).reshape(12, 6, 5, 3)},
+            r"test split: expected .* from 0 to 255; got values from -1.0 to 2",
         ),
         (
             {"x_train": _arrays()["x_train"].astype(np.int64)},

@@ -29,6 +29,7 @@ ROOMS = (
     "anatomy",
     "builder",
     "keras_graph",
+    "binary",
     "steps",
     "parts",
     "reading",

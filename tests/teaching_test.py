@@ -36,6 +36,64 @@ def test_a_teacher_that_seems_to_know_all_images_is_doubted(
     assert doubted == (not unseen)
 
 
+def test_a_teacher_with_one_output_answers_with_two(tmp_path):
+    layers = keras.layers
+    teacher = keras.Sequential(
+        [
+            keras.Input(tiny.SHAPE),
+            layers.Conv2D(4, 3, padding="same", activation="relu"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(1, activation="sigmoid"),
+        ]
+    )
+    run = Run(
+        *(tiny.config(""), tmp_path, STAGES),
+        teacher=teacher,
+        dataset=tiny.dataset(),
+    )
+    record = prepare_teacher(run)
+    assert record["architecture"] == "conv3x3-4"
+    validation = run.dataset.validation
+    probability = teacher.predict(validation.images, verbose=0)[:, 0]
+    expected = np.mean((probability > 0.5) == validation.labels)
+    assert record["validation_accuracy"] == expected
+    logits = np.load(tmp_path / "teacher/logits.npy")
+    probability = teacher.predict(run.dataset.train.images, verbose=0)[:, 0]
+    np.testing.assert_allclose(
+        logits[:, 1] - logits[:, 0],
+        np.log(probability / (1 - probability)),
+        atol=1e-3,
+    )
+
+
+@pytest.mark.parametrize("scale", [1, 255])
+def test_a_teacher_that_learnt_other_values_than_it_is_given_is_doubted(
+    tmp_path, caplog, scale
+):
+    layers = keras.layers
+    teacher = keras.Sequential(
+        [
+            keras.Input(tiny.SHAPE),
+            layers.Flatten(),
+            layers.Dense(tiny.NUM_CLASSES),
+        ]
+    )
+    # It adds up the right half, which one class has brighter.
+    kernel = np.zeros((*tiny.SHAPE[:2], tiny.NUM_CLASSES), np.float32)
+    kernel[:, 2:, 1] = 1 / scale
+    threshold = np.array([2.0, 0.0], np.float32)
+    teacher.set_weights([kernel.reshape(-1, tiny.NUM_CLASSES), threshold])
+    config = tiny.config("")
+    config.space.around = "conv3x3-16"
+    run = Run(
+        *(config, tmp_path, STAGES), teacher=teacher, dataset=tiny.dataset()
+    )
+    with caplog.at_level("WARNING", logger="archcomp_tf"):
+        prepare_teacher(run)
+    doubted = "given values from 0 to 1: if it was trained" in caplog.text
+    assert doubted == (scale == 255)
+
+
 @pytest.mark.parametrize("unsmooth_epochs", [0, 10])
 def test_a_teacher_trained_on_smoothed_labels_is_named_or_mended(
     tmp_path, caplog, unsmooth_epochs
