@@ -121,11 +121,12 @@ print(np.mean(np.argmax(model.classify(images), -1) == data["y_test"]))
     )
 
 
+@pytest.mark.parametrize("backend_name", ["jax", "torch"])
 def test_a_run_goes_as_far_as_its_report_where_tensorflow_is_not_installed(
-    tmp_path,
+    tmp_path, backend_name
 ):
-    if importlib.util.find_spec("jax") is None:
-        pytest.skip("needs jax, which is not installed")
+    if importlib.util.find_spec(backend_name) is None:
+        pytest.skip(f"needs {backend_name}, which is not installed")
     data = tiny.write_npz(tmp_path / "data.npz")
     program = f"""
 import sys
@@ -143,7 +144,7 @@ except BackendError as error:
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=tmp_path,
-        env=os.environ | {"KERAS_BACKEND": "jax"},
+        env=os.environ | {"KERAS_BACKEND": backend_name},
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -153,6 +154,9 @@ except BackendError as error:
     result = Pipeline(tiny.config(data), tmp_path / "run").run()
     assert result.results["student"]["validation_accuracy"] >= 0.5
     assert result.results["search"]["num_labels"] == 10
+    environment = result.results["environment"]
+    assert backend_name in environment["search"]
+    assert "tensorflow" in environment["report"]
     assert (tmp_path / "run/search/embedding/saved_model.pb").exists()
 
 
