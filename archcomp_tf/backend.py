@@ -67,11 +67,13 @@ def side_by_side(
     """
     main = types.ModuleType("__main__")
     main.__spec__ = importlib.util.find_spec("archcomp_tf.quiet")
-    with (
-        mock.patch.dict(os.environ, _SHARING_ENVIRONMENT | environment),
-        mock.patch.dict(sys.modules, __main__=main),
-    ):
-        yield multiprocessing.get_context("spawn")
+    # Not by `mock.patch.dict`, which would forget modules loaded meanwhile.
+    own, sys.modules["__main__"] = sys.modules["__main__"], main
+    try:
+        with mock.patch.dict(os.environ, _SHARING_ENVIRONMENT | environment):
+            yield multiprocessing.get_context("spawn")
+    finally:
+        sys.modules["__main__"] = own
 
 
 def end_with_parent() -> None:

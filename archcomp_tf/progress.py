@@ -37,9 +37,13 @@ class Progress:
         self._start = time.monotonic()
         self._last_line = -float("inf")
 
-    def advance(self, result: str = "", steps: int = 1) -> None:
-        """Counts `steps` as done; `result` says what came out of the last."""
-        self.done += steps
+    def advance(self, result: str = "") -> None:
+        """Counts a step as done; `result` says what came out of it."""
+        self.reach(self.done + 1, result)
+
+    def reach(self, done: float, result: str = "") -> None:
+        """So many steps are done, the last of them perhaps in part."""
+        self.done = done
         now = time.monotonic()
         finished = self.done >= self.total
         if not finished and now - self._last_line < self.min_seconds:
@@ -49,10 +53,13 @@ class Progress:
         if finished:
             time_text = f"took {elapsed:.0f} s"
         else:
-            done = self.done - self._done_before
-            to_go = elapsed / done * (self.total - self.done)
+            to_go = elapsed / (done - self._done_before) * (self.total - done)
             time_text = f"{to_go:.0f} s to go"
         parts = [part for part in (result, time_text) if part]
         _LOGGER.info(
-            "%s %d/%d: %s", self.stage, self.done, self.total, ", ".join(parts)
+            "%s %s/%d: %s",
+            self.stage,
+            f"{done:.1f}" if done % 1 else f"{done:.0f}",
+            self.total,
+            ", ".join(parts),
         )

@@ -10,14 +10,15 @@ on, and one that diverged leaves the network as it was before:
 
 from __future__ import annotations
 
-import concurrent.futures.process
-import contextlib
+import concurrent.futures
 import dataclasses
 import json
 import logging
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, MutableSequence, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +39,8 @@ from archcomp_tf.training import (
 from archcomp_tf.workers import WorkerError
 
 _LOGGER = logging.getLogger(__name__)
+
+_FOLLOW_SECONDS = 30.0  # between two looks at trainings that go on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,39 +132,35 @@ class StudentTrainer:
     def _run(self, jobs: list[_Job]) -> None:
         if self._num_workers == 1 or len(jobs) < 2:
             for job in jobs:
-                job.run(self._dataset, self._teacher_logits, job.name)
+                stage = f"{job.name}, seed {job.seed}, epoch"
+                job.run(self._dataset, self._teacher_logits, stage=stage)
             return
-        progress = Progress("training", len(jobs))
-        with self._processes() as pool:
-            futures = {pool.submit(_run_job, job): job for job in jobs}
-            try:
-                for future in concurrent.futures.as_completed(futures):
-                    job, result = futures[future], future.result()
-                    progress.advance(
-                        f"{job.name}, seed {job.seed}, "
-                        f"validation {result.validation_accuracy:.2%}"
-                    )
-            except concurrent.futures.process.BrokenProcessPool as error:
-                raise WorkerError(
-                    "A training process was killed. What was trained is kept: "
-                    "the same command goes on from there."
-                ) from error
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-
-    @contextlib.contextmanager
-    def _processes(self) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
-        with (
-            side_by_side() as context,
-            concurrent.futures.ProcessPoolExecutor(
+        with side_by_side() as context:
+            # Without a lock, which a process that is killed would keep.
+            epochs = context.RawArray("i", len(jobs))
+            with concurrent.futures.ProcessPoolExecutor(
                 self._num_workers,
                 context,
                 initializer=_share,
-                initargs=(self._dataset.without_test, self._teacher_logits),
-            ) as pool,
-        ):
-            yield pool
+                initargs=(
+                    *(self._dataset.without_test, self._teacher_logits),
+                    epochs,
+                ),
+            ) as pool:
+                futures = [
+                    pool.submit(_run_job, job, place)
+                    for place, job in enumerate(jobs)
+                ]
+                try:
+                    _follow(jobs, futures, epochs)
+                except BrokenProcessPool as error:
+                    raise WorkerError(
+                        "A training process was killed. What was trained is "
+                        "kept: the same command goes on from there."
+                    ) from error
+                except BaseException:
+                    pool.shutdown(cancel_futures=True)
+                    raise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,9 +192,15 @@ class _Job:
         self,
         dataset: Dataset,
         teacher_logits: np.ndarray | None,
-        stage: str | None = None,
+        **options: Any,
     ) -> TrainingResult:
-        """Trains the network and keeps it."""
+        """Trains the network and keeps it.
+
+        Args:
+          dataset: see `StudentTrainer`.
+          teacher_logits: see there.
+          **options: of `train`, by which it says how far it is.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         checkpoint = Checkpoint(
             self.path.with_name(f"seed_{self.seed}.npz"), self.recipe.name
@@ -207,8 +212,8 @@ class _Job:
                 self.recipe,
                 seed=self.seed,
                 teacher_logits=teacher_logits,
-                stage=stage and f"{stage}, seed {self.seed}, epoch",
                 checkpoint=checkpoint,
+                **options,
             )
         except DivergedError as error:
             # Others are better than a network that was never trained.
@@ -229,15 +234,54 @@ class _Job:
         return result
 
 
-# What all jobs of a process are trained on: sent once, not with each job.
-_shared: tuple[Dataset, np.ndarray | None] | None = None
+def _follow(
+    jobs: Sequence[_Job],
+    futures: Sequence[concurrent.futures.Future],
+    epochs: Sequence[int],
+) -> None:
+    """Waits for trainings in other processes and says how far they are.
+
+    Args:
+      jobs: the trainings.
+      futures: of each.
+      epochs: how many of each are done; it changes meanwhile.
+    """
+    progress, waiting = Progress("training", len(jobs)), set(futures)
+    while waiting:
+        ended, waiting = concurrent.futures.wait(
+            waiting, _FOLLOW_SECONDS, concurrent.futures.FIRST_COMPLETED
+        )
+        done = sum(
+            num / job.recipe.epochs if future in waiting else 1.0
+            for job, future, num in zip(jobs, futures, epochs, strict=True)
+        )
+        if done and not ended:
+            progress.reach(done)
+        for job, future in zip(jobs, futures, strict=True):
+            if future in ended:
+                result = future.result()
+                progress.reach(
+                    done,
+                    f"{job.name}, seed {job.seed}, "
+                    f"validation {result.validation_accuracy:.2%}",
+                )
 
 
-def _share(dataset: Dataset, teacher_logits: np.ndarray | None) -> None:
+# What all jobs of a process share, sent once, not with each job: what is
+# trained on, and where it says how many epochs of each job are done.
+_shared: tuple[Dataset, np.ndarray | None, MutableSequence[int]] | None = None
+
+
+def _share(*shared: Any) -> None:
     global _shared
     end_with_parent()
-    _shared = dataset, teacher_logits
+    _shared = shared
 
 
-def _run_job(job: _Job) -> TrainingResult:
-    return job.run(*_shared)
+def _run_job(job: _Job, place: int) -> TrainingResult:
+    dataset, teacher_logits, epochs = _shared
+
+    def tell(num: int) -> None:
+        epochs[place] = num
+
+    return job.run(dataset, teacher_logits, on_epoch=tell)

@@ -126,6 +126,7 @@ def train(
     seed: int,
     teacher_logits: np.ndarray | None = None,
     stage: str | None = None,
+    on_epoch: Callable[[int], None] | None = None,
     max_seconds: float = math.inf,
     checkpoint: Checkpoint | None = None,
 ) -> TrainingResult:
@@ -141,6 +142,7 @@ def train(
         network is distilled, without it is trained on the labels alone.  They
         are those of the images as they are, also where the recipe changes them.
       stage: name under which epochs are logged; None logs nothing.
+      on_epoch: is told after each epoch how many are done.
       max_seconds: how long it may take; looked at between epochs.
       checkpoint: where the training goes on if it was killed; the caller
         removes it.
@@ -188,6 +190,8 @@ def train(
                 [*map(ops.convert_to_numpy, (weights, velocity, *others))],
                 losses,
             )
+        if on_epoch:
+            on_epoch(len(losses))
         if progress:
             progress.advance(f"loss {losses[-1]:.4f}")
         seconds = time.monotonic() - start

@@ -1,5 +1,6 @@
 """Tests of training, labelling and searching on every Keras backend."""
 
+import importlib
 import importlib.util
 import json
 import os
@@ -225,6 +226,16 @@ with (
     print(*pool.map(os.getenv, names))
 print(os.environ.get("OWN"), sys.modules["__main__"].__file__ == __file__)
 """
+
+
+def test_modules_loaded_while_processes_are_started_stay_loaded(monkeypatch):
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    own = sys.modules["__main__"]
+    with backend.side_by_side():
+        assert sys.modules["__main__"] is not own
+        module = importlib.import_module("colorsys")
+    assert sys.modules["__main__"] is own
+    assert sys.modules["colorsys"] is module
 
 
 def test_processes_side_by_side_do_not_run_the_script_again(tmp_path):

@@ -46,6 +46,19 @@ def test_a_line_without_a_result_says_the_time_alone(advance):
     ]
 
 
+def test_a_step_may_be_done_in_part(clock, caplog):
+    caplog.set_level(logging.INFO, logger="archcomp_tf")
+    trainings = Progress("training", 3)
+    for done in (0.5, 1.25, 2.0):
+        clock.now += 30
+        trainings.reach(done)
+    assert caplog.messages == [
+        "training 0.5/3: 150 s to go",
+        "training 1.2/3: 84 s to go",
+        "training 2/3: 45 s to go",
+    ]
+
+
 def test_the_last_line_says_how_long_it_took(advance):
     last = advance(Progress("labelling", 4), 4, 10, result="91.2%")[-1]
     assert last == "labelling 4/4: 91.2%, took 40 s"
@@ -56,12 +69,6 @@ def test_the_time_to_go_supposes_that_steps_stay_as_long_as_so_far(advance):
     advance(labels, 1, 30)
     # 40 s for 2 steps: the third to tenth take 20 s each.
     assert advance(labels, 1, 10) == ["labelling 2/10: 160 s to go"]
-
-
-def test_several_steps_count_at_once(advance):
-    labels = Progress("labelling", 8)
-    assert advance(labels, 1, 30, steps=6) == ["labelling 6/8: 10 s to go"]
-    assert advance(labels, 1, 10, steps=2) == ["labelling 8/8: took 40 s"]
 
 
 def test_slow_steps_give_a_line_each(advance):

@@ -94,6 +94,19 @@ def test_the_same_network_under_two_names_is_trained_once(tmp_path, caplog):
     assert "training 2/2" in caplog.text  # two seeds, not four trainings
 
 
+def test_a_line_now_and_then_says_how_far_trainings_are(
+    tmp_path, caplog, monkeypatch
+):
+    monkeypatch.setattr(students, "_FOLLOW_SECONDS", 0.01)
+    recipe = dataclasses.replace(RECIPE, epochs=2000)
+    with caplog.at_level(logging.INFO, "archcomp_tf"):
+        _trainer(tmp_path, num_workers=2)({"one": NETWORKS["one"]}, recipe)
+    lines = [m for m in caplog.messages if m.startswith("training ")]
+    done = [float(line.split()[1].partition("/")[0]) for line in lines]
+    assert done == sorted(done) and done[-1] == 2
+    assert any(0 < each < 1 for each in done)
+
+
 class _KilledError(Exception):
     """Stands for the end of the process."""
 
