@@ -99,10 +99,9 @@ def compress(
       teacher: images -> logits or probabilities; it is used as it is, not
         trained again.  Layers in front that scale or change images are kept,
         and decide whether it is given values from 0 to 1 or from 0 to 255.
-      data: arrays (images, labels) or a `tf.data.Dataset` of them, as
-        `datasets.from_arrays` takes them, which cuts validation and test
-        splits from them; or a
-        name for `datasets.load`; or a `Dataset`.
+      data: arrays (images, labels) or a `tf.data.Dataset` of them, from which
+        `datasets.from_arrays` cuts validation and test splits; or a name for
+        `datasets.load`; or a `Dataset`.
       objective: what to look for, or `Limits` that the student must keep to.
       num_labels: how many networks are trained for the search.
       workdir: where everything is left; a run that was killed goes on there.
