@@ -73,6 +73,15 @@ class Preprocessing:
         is_large = (-zeros[moved] / gain[moved]).max() > _LARGE_ZERO
         return MAX_PIXEL if is_large else 1
 
+    @property
+    def mirrors(self) -> bool:
+        """Whether, in training, it turned images left to right at random."""
+        return any(
+            isinstance(call.layer, keras.layers.RandomFlip)
+            and call.layer.mode.startswith("horizontal")
+            for call in keras_graph.flat(self._front)
+        )
+
     @functools.cached_property
     def _is_unit(self) -> bool:
         """Whether what comes out are the images in [0, 1], unchanged."""

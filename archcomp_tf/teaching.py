@@ -60,6 +60,12 @@ def prepare_teacher(run: Run) -> dict[str, Any]:
     if ready is not None:
         _doubt_unseen(run.dataset, logits, record["validation_accuracy"])
         _doubt_range(run.dataset, preprocessing, record["validation_accuracy"])
+        if preprocessing.mirrors and not run.config.student.recipe.mirror:
+            _LOGGER.warning(
+                "The teacher was trained on images that were mirrored at "
+                "random. With config.student.recipe.mirror = True students are "
+                "too."
+            )
     if run.config.teacher.unsmooth_epochs:
         logits = _unsmoothed_logits(run, dataset)
     if run.config.labels.distil:

@@ -181,6 +181,20 @@ def test_bytes_reach_a_model_of_0_to_1_as_they_are():
     assert Preprocessing(teacher()).scaled(x) is x
 
 
+@pytest.mark.parametrize(
+    ("front", "mirrors"),
+    [
+        ([], False),
+        ([layers.RandomFlip("horizontal"), layers.Rescaling(1 / 255)], True),
+        ([keras.Sequential([layers.RandomFlip()])], True),
+        ([layers.RandomFlip("vertical")], False),
+        ([layers.RandomRotation(0.1)], False),
+    ],
+)
+def test_a_front_tells_whether_images_were_mirrored(front, mirrors):
+    assert Preprocessing(teacher(*front)).mirrors == mirrors
+
+
 def test_random_layers_change_nothing():
     rotate = layers.RandomRotation(0.5)
     model = teacher(lambda x: rotate(x, training=True), layers.RandomFlip())

@@ -7,6 +7,7 @@ import tiny
 
 import archcomp_tf
 from archcomp_tf.architecture import Architecture
+from archcomp_tf.builder import build
 from archcomp_tf.distillation import teacher_logits
 from archcomp_tf.pipeline import STAGES
 from archcomp_tf.run import Run
@@ -64,6 +65,25 @@ def test_a_teacher_with_one_output_answers_with_two(tmp_path):
         np.log(probability / (1 - probability)),
         atol=1e-3,
     )
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_that_a_teacher_saw_mirrored_images_is_said_where_students_do_not(
+    tmp_path, caplog, mirror
+):
+    network = build(Architecture.parse("conv3x3-4"), tiny.SHAPE, 2)
+    inputs = keras.Input(tiny.SHAPE)
+    flipped = keras.layers.RandomFlip("horizontal")(inputs)
+    config = tiny.config("")
+    config.student.recipe.mirror = mirror
+    run = Run(
+        *(config, tmp_path, STAGES),
+        teacher=keras.Model(inputs, network(flipped)),
+        dataset=tiny.dataset(),
+    )
+    with caplog.at_level("WARNING", logger="archcomp_tf"):
+        prepare_teacher(run)
+    assert ("recipe.mirror = True" in caplog.text) == (not mirror)
 
 
 @pytest.mark.parametrize("scale", [1, 255])
