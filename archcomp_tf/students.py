@@ -135,6 +135,7 @@ class StudentTrainer:
                 stage = f"{job.name}, seed {job.seed}, epoch"
                 job.run(self._dataset, self._teacher_logits, stage=stage)
             return
+        progress = Progress("training", len(jobs))
         with side_by_side() as context:
             # Without a lock, which a process that is killed would keep.
             epochs = context.RawArray("i", len(jobs))
@@ -152,7 +153,7 @@ class StudentTrainer:
                     for place, job in enumerate(jobs)
                 ]
                 try:
-                    _follow(jobs, futures, epochs)
+                    _follow(progress, jobs, futures, epochs)
                 except BrokenProcessPool as error:
                     raise WorkerError(
                         "A training process was killed. What was trained is "
@@ -235,6 +236,7 @@ class _Job:
 
 
 def _follow(
+    progress: Progress,
     jobs: Sequence[_Job],
     futures: Sequence[concurrent.futures.Future],
     epochs: Sequence[int],
@@ -242,11 +244,12 @@ def _follow(
     """Waits for trainings in other processes and says how far they are.
 
     Args:
+      progress: of all of them.
       jobs: the trainings.
       futures: of each.
       epochs: how many of each are done; it changes meanwhile.
     """
-    progress, waiting = Progress("training", len(jobs)), set(futures)
+    waiting = set(futures)
     while waiting:
         ended, waiting = concurrent.futures.wait(
             waiting, _FOLLOW_SECONDS, concurrent.futures.FIRST_COMPLETED
