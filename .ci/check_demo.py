@@ -34,9 +34,8 @@ assert litert["teacher_float32"] >= MIN_FILE_RATIO * litert["student_int8"], (
 )
 
 test = archcomp_tf.datasets.load("digits").test
-images = np.round(test.images * 255).astype(np.uint8)
 model = tf.saved_model.load(str(folder / "saved_model"))
-served = model.classify(images)
+served = model.classify(test.images)
 accuracy = np.mean(np.argmax(served, axis=-1) == test.labels)
 assert abs(accuracy - student["test_accuracy"]) < 1e-9, accuracy
 print(
