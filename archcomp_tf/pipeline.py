@@ -96,9 +96,10 @@ def compress(
     """Compresses a trained classifier.
 
     Args:
-      teacher: images -> logits or probabilities; it is used as it is, not
-        trained again.  Layers in front that scale or change images are kept,
-        and decide whether it is given values from 0 to 1 or from 0 to 255.
+      teacher: images -> logits or probabilities, of two classes perhaps only
+        that of the second; it is used as it is, not trained again.  Layers in
+        front that scale or change images are kept, and decide whether it is
+        given values from 0 to 1 or from 0 to 255.
       data: arrays (images, labels) or a `tf.data.Dataset` of them, from which
         `datasets.from_arrays` cuts validation and test splits; or a name for
         `datasets.load`; or a `Dataset`.

@@ -108,7 +108,7 @@ class Run:
 
     @functools.cached_property
     def dataset(self) -> Dataset:
-        """The images as they are, in [0, 1]."""
+        """The images as they are."""
         return self._given_dataset or datasets.load(
             self.config.dataset,
             validation_fraction=self.config.validation_fraction,

@@ -60,12 +60,7 @@ def prepare_teacher(run: Run) -> dict[str, Any]:
     if ready is not None:
         _doubt_unseen(run.dataset, logits, record["validation_accuracy"])
         _doubt_range(run.dataset, preprocessing, record["validation_accuracy"])
-        if preprocessing.mirrors and not run.config.student.recipe.mirror:
-            _LOGGER.warning(
-                "The teacher was trained on images that were mirrored at "
-                "random. With config.student.recipe.mirror = True students are "
-                "too."
-            )
+        _doubt_unmirrored(run, preprocessing)
     if run.config.teacher.unsmooth_epochs:
         logits = _unsmoothed_logits(run, dataset)
     if run.config.labels.distil:
@@ -149,6 +144,15 @@ def _doubt_range(
             "these in front of it (Rescaling, Normalization, a "
             "preprocess_input); students will have them too.",
             *(100 * validation_accuracy, preprocessing.takes),
+        )
+
+
+def _doubt_unmirrored(run: Run, preprocessing: Preprocessing) -> None:
+    """Says where a teacher saw mirrored images and students will not."""
+    if preprocessing.mirrors and not run.config.student.recipe.mirror:
+        _LOGGER.warning(
+            "The teacher was trained on images that were mirrored at random. "
+            "With config.student.recipe.mirror = True students are too."
         )
 
 
