@@ -29,6 +29,7 @@ setuptools.setup(
         "absl-py>=2.1",
         "etils>=1.10",
         "grpcio>=1.60",
+        "joblib>=1.4",
         "keras>=3.12",
         "keras-tuner>=1.4.8",
         "matplotlib>=3.9",

@@ -18,15 +18,17 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from unittest import mock
 
+import joblib
 import keras
 import numpy as np
 
-# Small networks gain nothing from a second core, and no process is to take the
-# whole memory of a GPU.
+_THREADS = (
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+    "OMP_NUM_THREADS",  # PyTorch's
+)
+# No process is to take the whole memory of a GPU.
 _SHARING_ENVIRONMENT = {
-    "TF_NUM_INTRAOP_THREADS": "1",
-    "TF_NUM_INTEROP_THREADS": "1",
-    "OMP_NUM_THREADS": "1",  # PyTorch's
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
 }
@@ -52,14 +54,15 @@ def check_tensorflow(what: str) -> None:
 
 @contextlib.contextmanager
 def side_by_side(
-    **environment: str,
+    num_processes: int, **environment: str
 ) -> Iterator[multiprocessing.context.SpawnContext]:
-    """Processes that are started within share the machine with each other.
+    """Processes that are started within share cores and GPU with each other.
 
     A spawned process first imports the program that started it, and a person's
     script would begin there once more: these import `quiet.py` in its place.
 
     Args:
+      num_processes: how many there will be.
       **environment: further variables of the processes.
 
     Yields:
@@ -69,8 +72,11 @@ def side_by_side(
     main.__spec__ = importlib.util.find_spec("archcomp_tf.quiet")
     # Not by `mock.patch.dict`, which would forget modules loaded meanwhile.
     own, sys.modules["__main__"] = sys.modules["__main__"], main
+    num_threads = max(1, joblib.cpu_count() // num_processes)
+    environment |= _SHARING_ENVIRONMENT
+    environment |= dict.fromkeys(_THREADS, str(num_threads))
     try:
-        with mock.patch.dict(os.environ, _SHARING_ENVIRONMENT | environment):
+        with mock.patch.dict(os.environ, environment):
             yield multiprocessing.get_context("spawn")
     finally:
         sys.modules["__main__"] = own

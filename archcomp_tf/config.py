@@ -12,6 +12,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
+import joblib
 import ml_collections
 
 from archcomp_tf.cost import num_params
@@ -30,6 +31,12 @@ _DISTILLATION = {"temperature": 4.0, "label_weight": 0.2}
 # A teacher that was trained for long is surer of what it learnt, and softened
 # more, see results/README.md.
 _LONG_EPOCHS, _LONG_TEMPERATURE = 40, 8.0
+
+
+# Where a run is made, not what: it goes on where these differ.
+MACHINE_FIELDS = ("num_workers", "data_dir")
+# A round keeps no more processes busy, and each of them holds the images.
+_LABELS_A_ROUND = 4
 
 
 class ConfigError(ValueError):
@@ -53,7 +60,8 @@ def default_config() -> ml_collections.ConfigDict:
     """
     config = ml_collections.ConfigDict()
     config.seed = 0
-    config.num_workers = 2  # processes that train networks side by side
+    # Processes that train networks side by side and share the cores.
+    config.num_workers = min(joblib.cpu_count(), _LABELS_A_ROUND)
 
     # Where images come from: see `datasets.load`.
     config.dataset = "digits"
@@ -103,7 +111,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.labels = ml_collections.ConfigDict()
     config.labels.num_labels = 48
     config.labels.num_initial = 16
-    config.labels.labels_a_round = 4  # the workers share a round
+    config.labels.labels_a_round = _LABELS_A_ROUND
     config.labels.max_seconds = 3600.0  # a longer training has failed
     config.labels.distil = True
     config.labels.recipe = recipe_config(
@@ -204,7 +212,6 @@ def classifier_config(
             config.student.num_finalists = 1
             config.student.num_tuning_trials = 1
             return config
-        config.num_workers = 4
         config.teacher.recipe = recipe_config(
             epochs=teacher_epochs,
             batch_size=128,

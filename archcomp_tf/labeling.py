@@ -210,5 +210,5 @@ class Labeler:
             tuner_id = f"worker{index}"
             if tuner_id not in self._workers:
                 self._workers[tuner_id] = start_worker(
-                    tuner_id, self._task, self._port
+                    tuner_id, self._task, self._port, self._num_workers
                 )

@@ -20,7 +20,12 @@ from archcomp_tf import cost, datasets
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.backend import check_tensorflow
 from archcomp_tf.binary import as_two_classes
-from archcomp_tf.config import ConfigError, make_limits, make_objective
+from archcomp_tf.config import (
+    MACHINE_FIELDS,
+    ConfigError,
+    make_limits,
+    make_objective,
+)
 from archcomp_tf.corpus import OK, Corpus, Record
 from archcomp_tf.datasets import Dataset, Split
 from archcomp_tf.fitting import MIN_LABELS, check_num_labels
@@ -88,7 +93,9 @@ class Run:
             config.objective, reference_accuracy=1, reference_params=1
         )
         self._chief_address = take_chief_address()
-        self.workdir = WorkingDirectory(workdir, config.to_dict())
+        self.workdir = WorkingDirectory(
+            workdir, config.to_dict(), may_differ=MACHINE_FIELDS
+        )
 
     def close(self) -> None:
         """Ends the labelling processes and lets go of the corpus."""

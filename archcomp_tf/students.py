@@ -76,7 +76,7 @@ class StudentTrainer:
       seeds: of the trainings of each network.
       directory: where networks are kept.
       num_workers: 1 trains in this process; more train as many networks at
-        once, each in a process with one core.
+        once, in processes that share the cores.
     """
 
     def __init__(
@@ -116,11 +116,11 @@ class StudentTrainer:
             for name, architecture in networks.items()
             for seed in self._seeds
         }
-        todo = {}  # the same network under two names is trained once
-        for job in jobs.values():
-            if job.result() is None:
-                todo[job.path] = job
-        self._run(list(todo.values()))
+        # The same network under two names is trained once.
+        different = {job.path: job for job in jobs.values()}
+        todo = [job for job in different.values() if job.result() is None]
+        if todo:
+            self._run(todo, min(self._num_workers, len(different)))
         return {
             name: TrainedNetwork(
                 tuple(jobs[name, seed].path for seed in self._seeds),
@@ -129,18 +129,25 @@ class StudentTrainer:
             for name in networks
         }
 
-    def _run(self, jobs: list[_Job]) -> None:
-        if self._num_workers == 1 or len(jobs) < 2:
+    def _run(self, jobs: list[_Job], num_workers: int) -> None:
+        """Trains networks.
+
+        Args:
+          jobs: the trainings that are not done.
+          num_workers: how many share the cores; what was done before counts,
+            since another number of threads rounds differently.
+        """
+        if num_workers == 1:
             for job in jobs:
                 stage = f"{job.name}, seed {job.seed}, epoch"
                 job.run(self._dataset, self._teacher_logits, stage=stage)
             return
         progress = Progress("training", len(jobs))
-        with side_by_side() as context:
+        with side_by_side(num_workers) as context:
             # Without a lock, which a process that is killed would keep.
             epochs = context.RawArray("i", len(jobs))
             with concurrent.futures.ProcessPoolExecutor(
-                self._num_workers,
+                num_workers,
                 context,
                 initializer=_share,
                 initargs=(

@@ -1,6 +1,6 @@
 """The working directory of a compression: where each stage leaves its results.
 
-    config.json                  what is being run; another config is refused
+    config.json                  what is being run; another is refused
     teacher/                     model.keras, logits.npy
     corpus/records.jsonl         every label
     autoencoder/                 model.keras
@@ -25,7 +25,7 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 
@@ -43,27 +43,37 @@ class WorkingDirectory:
     Args:
       path: the directory; made if it is not there.
       config: what is run in it, as JSON values.
+      may_differ: fields of the config that say where it is run, not what.
 
     Raises:
       OtherConfigError: it holds results of another config.
       OSError: it cannot be made or written to.
     """
 
-    def __init__(self, path: str | os.PathLike, config: dict[str, Any]):
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        config: dict[str, Any],
+        *,
+        may_differ: Sequence[str] = (),
+    ):
         self.path = pathlib.Path(path)
         self.path.mkdir(parents=True, exist_ok=True)
         # As it is read back: JSON knows no tuples.
         config = json.loads(json.dumps(config))
         known = self._read("config.json")
+        if known == config:
+            return
         # A run that left nothing else was refused, or ended before it began.
-        if known is None or len(list(self.path.iterdir())) == 1:
-            self.write_json("config.json", config)
-        elif differing := _differences(known, config):
-            raise OtherConfigError(
-                f"{self.path} holds a run with another config: "
-                f"{'; '.join(differing)}. Give another --workdir, or the "
-                "config that the run was started with."
-            )
+        if known is not None and len(list(self.path.iterdir())) > 1:
+            here = {name: config.get(name) for name in may_differ}
+            if differing := _differences(known | here, config | here):
+                raise OtherConfigError(
+                    f"{self.path} holds a run with another config: "
+                    f"{'; '.join(differing)}. Give another --workdir, or the "
+                    "config that the run was started with."
+                )
+        self.write_json("config.json", config)
 
     def stage(self, name: str, binary: str) -> dict[str, Any]:
         """What stage `name` recorded.

@@ -73,16 +73,18 @@ def start_server(
 
 
 def start_worker(
-    tuner_id: str, task: Task, port: int
+    tuner_id: str, task: Task, port: int, num_workers: int
 ) -> multiprocessing.Process:
-    """Starts a worker on one core of this machine.
+    """Starts a worker on this machine.
 
     Args:
       tuner_id: what it is called.
       task: how it trains.
       port: where the chief listens.
+      num_workers: how many share this machine.
     """
     with backend.side_by_side(
+        num_workers,
         KERASTUNER_TUNER_ID=tuner_id,
         KERASTUNER_ORACLE_IP="127.0.0.1",
         KERASTUNER_ORACLE_PORT=str(port),

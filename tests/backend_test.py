@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import joblib
 import keras
 import numpy as np
 import pytest
@@ -219,7 +220,7 @@ from archcomp_tf import backend
 
 print("begins")  # and no `if __name__ == "__main__"`
 with (
-    backend.side_by_side(OWN="7") as context,
+    backend.side_by_side(1000, OWN="7") as context,
     concurrent.futures.ProcessPoolExecutor(2, context) as pool,
 ):
     names = ["TF_NUM_INTRAOP_THREADS", "OWN"]
@@ -231,11 +232,23 @@ print(os.environ.get("OWN"), sys.modules["__main__"].__file__ == __file__)
 def test_modules_loaded_while_processes_are_started_stay_loaded(monkeypatch):
     monkeypatch.delitem(sys.modules, "colorsys", raising=False)
     own = sys.modules["__main__"]
-    with backend.side_by_side():
+    with backend.side_by_side(2):
         assert sys.modules["__main__"] is not own
         module = importlib.import_module("colorsys")
     assert sys.modules["__main__"] is own
     assert sys.modules["colorsys"] is module
+
+
+@pytest.mark.parametrize(
+    ("num", "threads"), [(1, 8), (2, 4), (3, 2), (8, 1), (9, 1)]
+)
+def test_processes_side_by_side_share_the_cores(num, threads, monkeypatch):
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 8)
+    before = dict(os.environ)
+    with backend.side_by_side(num):
+        assert os.environ["TF_NUM_INTRAOP_THREADS"] == str(threads)
+        assert os.environ["OMP_NUM_THREADS"] == str(threads)
+    assert os.environ == before
 
 
 def test_processes_side_by_side_do_not_run_the_script_again(tmp_path):
@@ -257,7 +270,7 @@ _KILLED = """
 import os, signal
 from archcomp_tf import backend
 
-with backend.side_by_side() as context:
+with backend.side_by_side(1) as context:
     with context.Pool(1, backend.end_with_parent) as pool:
         print(*pool.map(int, [os.getpid()]), flush=True)
         os.kill(os.getpid(), signal.SIGKILL)

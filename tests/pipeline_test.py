@@ -464,6 +464,17 @@ def test_another_config_is_refused_naming_the_field(finished):
         Pipeline(other, workdir)
 
 
+def test_a_finished_run_is_found_with_another_number_of_workers(
+    finished, tmp_path
+):
+    config, workdir, result = finished
+    again = tmp_path / "workdir"
+    shutil.copytree(workdir, again)
+    other = config.copy_and_resolve_references()
+    other.num_workers = 7
+    assert Pipeline(other, again).run().results == result.results
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [

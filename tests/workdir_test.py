@@ -93,6 +93,21 @@ def test_another_config_is_taken_where_nothing_was_done(workdir):
         WorkingDirectory(workdir.path, CONFIG)
 
 
+def test_a_run_goes_on_where_the_machine_differs(workdir):
+    workdir.finish_stage("teacher", {})
+    there = CONFIG | {"num_workers": 16}
+    with pytest.raises(OtherConfigError, match="num_workers was None"):
+        WorkingDirectory(workdir.path, there)
+    may_differ = ("num_workers",)
+    WorkingDirectory(workdir.path, there, may_differ=may_differ)
+    assert json.loads((workdir.path / "config.json").read_text()) == there
+    with pytest.raises(OtherConfigError) as caught:
+        WorkingDirectory(
+            workdir.path, CONFIG | {"seed": 1}, may_differ=may_differ
+        )
+    assert re.findall(r"config\.(\S+) was", str(caught.value)) == ["seed"]
+
+
 def test_every_field_that_differs_is_named(workdir):
     workdir.finish_stage("teacher", {})
     config = _changed("labels.recipe.epochs", 15) | {"seed": 1}
