@@ -1,37 +1,17 @@
 """What Keras does not offer alike on every backend.
 
-Gradients, compilation, the fastest precision, and processes that train side by
-side.
+Gradients, compilation and the fastest precision.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import itertools
-import multiprocessing.context
-import os
-import sys
-import threading
-import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
-from unittest import mock
 
-import joblib
 import keras
 import numpy as np
-
-_THREADS = (
-    "TF_NUM_INTRAOP_THREADS",
-    "TF_NUM_INTEROP_THREADS",
-    "OMP_NUM_THREADS",  # PyTorch's
-)
-# No process is to take the whole memory of a GPU.
-_SHARING_ENVIRONMENT = {
-    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-}
 
 
 class BackendError(RuntimeError):
@@ -50,48 +30,6 @@ def check_tensorflow(what: str) -> None:
             f"{keras.backend.backend()} here. A working directory may be "
             "carried to where it runs on TensorFlow, and goes on there."
         )
-
-
-@contextlib.contextmanager
-def side_by_side(
-    num_processes: int, **environment: str
-) -> Iterator[multiprocessing.context.SpawnContext]:
-    """Processes that are started within share cores and GPU with each other.
-
-    A spawned process first imports the program that started it, and a person's
-    script would begin there once more: these import `quiet.py` in its place.
-
-    Args:
-      num_processes: how many there will be.
-      **environment: further variables of the processes.
-
-    Yields:
-      What they are to be made with.
-    """
-    main = types.ModuleType("__main__")
-    main.__spec__ = importlib.util.find_spec("archcomp_tf.quiet")
-    # Not by `mock.patch.dict`, which would forget modules loaded meanwhile.
-    own, sys.modules["__main__"] = sys.modules["__main__"], main
-    num_threads = max(1, joblib.cpu_count() // num_processes)
-    environment |= _SHARING_ENVIRONMENT
-    environment |= dict.fromkeys(_THREADS, str(num_threads))
-    try:
-        with mock.patch.dict(os.environ, environment):
-            yield multiprocessing.get_context("spawn")
-    finally:
-        sys.modules["__main__"] = own
-
-
-def end_with_parent() -> None:
-    """Ends this process as soon as the one that started it has ended.
-
-    Nobody else would: a program that is killed cannot end what it started.
-    """
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(
-            target=lambda: (parent.join(), os._exit(1)), daemon=True
-        ).start()
 
 
 def value_and_grad(function: Callable[..., tuple[Any, Any]]) -> Callable:

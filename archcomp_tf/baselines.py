@@ -1,8 +1,8 @@
-"""What a search is to be held against, with the signature of `search`.
+"""Methods to compare `search` with; they take what it takes.
 
-Each starts from the samples that `search` with the same seed starts from, so
-that what differs is the method and not the luck of the first labels.  A network
-that is labelled already costs no second label.
+Those that sample begin with the samples that `search` begins with under the
+same seed, so that what differs is the method and not the luck of the first
+labels.  A network that is labelled already costs no second label.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from archcomp_tf.ledger import (
     Evaluate,
     Ledger,
     SearchResult,
-    default_count_params,
     initial_samples,
     new_samples,
 )
@@ -63,7 +62,7 @@ def random_search(
     """
     ledger = _ledger(space, evaluate, count_params, num_labels)
     ledger.label(initial_samples(space, num_labels, seed))
-    return SearchResult(tuple(ledger.records), objective)
+    return ledger.result(objective)
 
 
 def width_scaling(
@@ -99,7 +98,7 @@ def width_scaling(
         scaled[architecture.fingerprint] = architecture
     ledger = _ledger(space, evaluate, count_params, num_labels)
     ledger.label(list(scaled.values()))
-    return SearchResult(tuple(ledger.records), objective)
+    return ledger.result(objective)
 
 
 def regularized_evolution(
@@ -148,7 +147,7 @@ def regularized_evolution(
                 break
             child = fresh[0]
         population.extend(ledger.label([child]))
-    return SearchResult(tuple(ledger.records), objective)
+    return ledger.result(objective)
 
 
 def optuna_tpe(
@@ -289,7 +288,7 @@ def keras_tuner_bayesian(
             else:
                 trial.status = "INVALID"
             oracle.end_trial(trial)
-    return SearchResult(tuple(ledger.records), objective)
+    return ledger.result(objective)
 
 
 def expected_improvement(
@@ -327,7 +326,7 @@ def expected_improvement(
     from sklearn import exceptions, gaussian_process
 
     kernels = gaussian_process.kernels
-    count_params = count_params or default_count_params(space)
+    count_params = count_params or space.count_params
     if num_initial is None:
         num_initial = min(16, num_labels // 2)
     ledger = Ledger(evaluate, count_params, num_labels)
@@ -336,7 +335,7 @@ def expected_improvement(
     if autoencoder is None:
         autoencoder = train_embedding(space, [], [], count_params, seed=seed)
     while ledger.remaining:
-        ranked = SearchResult(tuple(ledger.records), objective).ranked
+        ranked = ledger.result(objective).ranked
         process = gaussian_process.GaussianProcessRegressor(
             kernels.ConstantKernel()
             * kernels.Matern(10.0, length_scale_bounds=(0.1, 1e3), nu=2.5)
@@ -370,7 +369,7 @@ def expected_improvement(
         wanted = ledger.round_size(labels_a_round)
         best = np.argsort(-improvement, kind="stable")[:wanted]
         ledger.label([candidates[i] for i in best])
-    return SearchResult(tuple(ledger.records), objective)
+    return ledger.result(objective)
 
 
 def paper(
@@ -447,9 +446,7 @@ def _ledger(
     count_params: CountParams | None,
     num_labels: int,
 ) -> Ledger:
-    return Ledger(
-        evaluate, count_params or default_count_params(space), num_labels
-    )
+    return Ledger(evaluate, count_params or space.count_params, num_labels)
 
 
 def _score(objective: Objective, record: Record) -> float:
@@ -491,4 +488,4 @@ def _run_study(
             study.tell(trial, values(record))
         else:
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
-    return SearchResult(tuple(ledger.records), objective)
+    return ledger.result(objective)

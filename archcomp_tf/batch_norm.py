@@ -38,8 +38,7 @@ def fastest_batch_norm() -> type[keras.layers.BatchNormalization]:
                 outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
                     images, gamma, beta, epsilon=self.epsilon
                 )
-                # It gives the variance of all images, of which these are
-                # samples.
+                # It gives the unbiased variance, Keras keeps the biased one.
                 num = tf.cast(tf.size(images) / images.shape[-1], tf.float32)
                 variance *= (num - 1) / num
             for moving, new in (

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from archcomp_tf.atomic import replacing
+
 _MIN_SECONDS = 20.0  # between two writes: an epoch may be shorter than a write
 
 
@@ -33,7 +35,7 @@ class Checkpoint:
     """One `.npz` file that holds the last state of one training.
 
     Args:
-      path: of the file; written under a temporary name and renamed.
+      path: of the file, whose name ends in `.npz`.
       training: what is trained and how, as text; the state of another
         training is not taken for this one's.
     """
@@ -61,18 +63,13 @@ class Checkpoint:
         now = time.monotonic()
         if now - self._last_write < _MIN_SECONDS:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_name(f"part-{os.getpid()}.npz")
-        try:
+        with replacing(self._path) as path:
             np.savez(
-                temporary,
+                path,
                 training=self._training,
                 losses=np.asarray(losses, np.float64),
                 **{f"array_{i}": array for i, array in enumerate(arrays)},
             )
-            os.replace(temporary, self._path)
-        finally:
-            temporary.unlink(missing_ok=True)
         self._last_write = now
 
     def remove(self) -> None:

@@ -33,7 +33,6 @@ from archcomp_tf.ledger import (
     Keeps,
     Ledger,
     SearchResult,
-    default_count_params,
     initial_samples,
     keeps_all,
     new_samples,
@@ -69,8 +68,9 @@ def search(
     Args:
       space: where to search.
       evaluate: architectures -> validation accuracies in [0, 1], from any
-        source.  A label that it cannot give (it raises; NaN; another number of
-        values; a value outside [0, 1]) is recorded as failed, with the reason.
+        source.  A label that it cannot give (it raises; an exception in place
+        of a value; NaN; another number of values; a value outside [0, 1]) is
+        recorded as failed, with the reason.
       num_labels: how many architectures `evaluate` may be asked for.
       objective: what to improve.
       seed: of everything random in here.
@@ -104,7 +104,7 @@ def search(
         known architecture is not in the space.
       EvaluationError: most labels failed; it holds those that did not.
     """
-    count_params = count_params or default_count_params(space)
+    count_params = count_params or space.count_params
     for record in known:
         space.validate(record.architecture)
     ledger = Ledger(evaluate, count_params, num_labels, known)
@@ -136,8 +136,10 @@ def search(
                 ledger.records,
                 seed=seed + len(ledger.records),
             )
-            result = SearchResult(tuple(ledger.records), objective, keeps)
-            ranked = [record.architecture for record in result.ranked]
+            ranked = [
+                record.architecture
+                for record in ledger.result(objective, keeps).ranked
+            ]
             proposals, predicted, trace = propose(
                 autoencoder,
                 descent,
@@ -164,6 +166,6 @@ def search(
             _LOGGER.info("Every architecture of the space is labelled.")
             break
         ledger.label(proposals)
-    return SearchResult(
-        tuple(ledger.records), objective, keeps, predictions, tuple(traces)
+    return ledger.result(
+        objective, keeps, predictions=predictions, traces=tuple(traces)
     )

@@ -182,10 +182,9 @@ def classifier_config(
         )
     architecture = TEACHERS[teacher]
     size = num_params(architecture, input_shape, num_classes)
-    changes = {"mirror": mirror, "max_shift": 4}
-    teacher_epochs = _LIGHT.get(teacher, _TEACHER_EPOCHS)
+    epochs = _LIGHT.get(teacher, _TEACHER_EPOCHS)
     distillation = dict(_DISTILLATION)
-    if teacher_epochs >= _LONG_EPOCHS:
+    if epochs >= _LONG_EPOCHS:
         distillation["temperature"] = _LONG_TEMPERATURE
     config = default_config()
     with config.unlocked():
@@ -194,48 +193,71 @@ def classifier_config(
         config.teacher.architecture = str(architecture)
         config.space.divisor = 8
         config.objective = objective_config("Budget", max_params=size // 20)
-        if teacher in _LIGHT:
-            changes["max_shift"] = 2
-            config.teacher.recipe = recipe_config(
-                epochs=teacher_epochs,
-                batch_size=128,
-                weight_decay=2e-3,
-                **changes,
-            )
-            config.labels.recipe = recipe_config(
-                num_images=10_000, epochs=12, **distillation
-            )
-            recipe = {"epochs": 20, "batch_size": 128, **changes}
-            recipe |= distillation | dict(light_student or {})
-            config.student.recipe = recipe_config(**recipe)
-            config.labels.num_labels = 80
-            config.student.num_finalists = 1
-            config.student.num_tuning_trials = 1
-            return config
-        config.teacher.recipe = recipe_config(
-            epochs=teacher_epochs,
-            batch_size=128,
-            # Decoupled: ten times the usual 5e-4, which momentum multiplies.
-            weight_decay=5e-3,
-            # No label smoothing, from which students would learn little, see
-            # `distillation.py`.
-            cutout=cutout,
-            **changes,
-        )
-        config.labels.num_labels = 300
-        config.labels.recipe = recipe_config(
-            num_images=20_000, epochs=10, batch_size=128, **distillation
-        )
-        config.student.recipe = recipe_config(
-            epochs=200,
-            batch_size=128,
-            weight_decay=2e-3,
-            **changes,
-            **distillation,
-        )
-        config.student.controls = ("resnet20", "resnet32")
         config.student.num_tuning_trials = 1
+        if teacher in _LIGHT:
+            _fill_for_cpu(
+                config, epochs, distillation, mirror, light_student or {}
+            )
+        else:
+            _fill_for_gpu(config, epochs, distillation, mirror, cutout)
     return config
+
+
+def _fill_for_cpu(
+    config: ml_collections.ConfigDict,
+    teacher_epochs: int,
+    distillation: Mapping[str, float],
+    mirror: bool,
+    student: Mapping[str, Any],
+) -> None:
+    """Sets what is trained, and how, to what two cores can do."""
+    augmentation = {"mirror": mirror, "max_shift": 2}
+    config.teacher.recipe = recipe_config(
+        epochs=teacher_epochs,
+        batch_size=128,
+        weight_decay=2e-3,
+        **augmentation,
+    )
+    config.labels.num_labels = 80
+    config.labels.recipe = recipe_config(
+        num_images=10_000, epochs=12, **distillation
+    )
+    recipe = {"epochs": 20, "batch_size": 128, **augmentation, **distillation}
+    config.student.recipe = recipe_config(**recipe | student)
+    config.student.num_finalists = 1
+
+
+def _fill_for_gpu(
+    config: ml_collections.ConfigDict,
+    teacher_epochs: int,
+    distillation: Mapping[str, float],
+    mirror: bool,
+    cutout: int,
+) -> None:
+    """Sets what is trained, and how, to what one GPU can do."""
+    augmentation = {"mirror": mirror, "max_shift": 4}
+    config.teacher.recipe = recipe_config(
+        epochs=teacher_epochs,
+        batch_size=128,
+        # Decoupled: ten times the usual 5e-4, which momentum multiplies.
+        weight_decay=5e-3,
+        # No label smoothing, from which students would learn little, see
+        # `distillation.py`.
+        cutout=cutout,
+        **augmentation,
+    )
+    config.labels.num_labels = 300
+    config.labels.recipe = recipe_config(
+        num_images=20_000, epochs=10, batch_size=128, **distillation
+    )
+    config.student.recipe = recipe_config(
+        epochs=200,
+        batch_size=128,
+        weight_decay=2e-3,
+        **augmentation,
+        **distillation,
+    )
+    config.student.controls = ("resnet20", "resnet32")
 
 
 def make_limits(config: ml_collections.ConfigDict) -> Limits | None:

@@ -14,7 +14,7 @@ import logging
 import math
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO
 
 from archcomp_tf.architecture import Architecture
@@ -94,6 +94,12 @@ class Record:
         if config["accuracy"] is None:
             config["accuracy"] = math.nan
         return cls(**config)
+
+
+def write_records(path: str | os.PathLike, records: Iterable[Record]) -> None:
+    """Writes a record file, one line a record."""
+    lines = (record.to_json() + "\n" for record in records)
+    pathlib.Path(path).write_text("".join(lines))
 
 
 class Corpus:

@@ -9,8 +9,10 @@ Only the standard library is needed here.
 
 from __future__ import annotations
 
+import collections
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.layer import Block, Op, Shape
@@ -91,18 +93,36 @@ def activation_bytes(
     return values * _BYTES_PER_VALUE
 
 
-def _op_params(op: Op, shape: Shape) -> int:
+def block_weights(block: Block, shape: Shape) -> collections.Counter[str]:
+    """Weights of a block by what they are.
+
+    Args:
+      block: the layer.
+      shape: of its input, without the batch.
+
+    Returns:
+      "kernel", "bias" and "batch norm" -> how many there are.
+    """
+    weights = collections.Counter()
+    for op, inner in _ops(block, shape):
+        weights.update(_op_weights(op, inner))
+    return weights
+
+
+def _op_weights(op: Op, shape: Shape) -> dict[str, int]:
     bias = op.filters if op.use_bias else 0
     match op.name:
         case "conv":
-            return op.kernel_size**2 * shape[-1] * op.filters + bias
+            kernel = op.kernel_size**2 * shape[-1] * op.filters
         case "depthwise_conv":
-            return op.kernel_size**2 * shape[-1] + bias
+            kernel = op.kernel_size**2 * shape[-1]
         case "dense":
-            return shape[-1] * op.filters + bias
+            kernel = shape[-1] * op.filters
         case "batch_norm":  # scale, offset, moving mean, moving variance
-            return 4 * shape[-1]
-    return 0
+            return {"batch norm": 4 * shape[-1]}
+        case _:
+            return {}
+    return {"kernel": kernel, "bias": bias}
 
 
 def _op_multiply_adds(op: Op, shape: Shape) -> int:
@@ -115,37 +135,36 @@ def _op_multiply_adds(op: Op, shape: Shape) -> int:
             per_output = shape[-1]
         case _:
             return 0
-    return per_output * _size(op.output_shape(shape))
+    return per_output * math.prod(op.output_shape(shape))
 
 
-def _sum_over_ops(op_cost, block: Block, shape: Shape) -> int:
-    total = 0
+def _ops(block: Block, shape: Shape) -> Iterator[tuple[Op, Shape]]:
+    """The operations of a block, each with the shape of its input."""
     for ops in (block.branch, block.shortcut or ()):
         inner = shape
         for op in ops:
-            total += op_cost(op, inner)
+            yield op, inner
             inner = op.output_shape(inner)
     # What follows the sum is elementwise: it has the branch's output shape.
-    return total + sum(
-        op_cost(op, block.output_shape(shape)) for op in block.after
-    )
+    for op in block.after:
+        yield op, block.output_shape(shape)
 
 
 # A search counts thousands of networks made of the same few hundred blocks.
 @functools.lru_cache(maxsize=65536)
 def _block_params(block: Block, shape: Shape) -> int:
-    return _sum_over_ops(_op_params, block, shape)
+    return block_weights(block, shape).total()
 
 
 @functools.lru_cache(maxsize=65536)
 def _block_multiply_adds(block: Block, shape: Shape) -> int:
-    return _sum_over_ops(_op_multiply_adds, block, shape)
+    return sum(_op_multiply_adds(*op) for op in _ops(block, shape))
 
 
 @functools.lru_cache(maxsize=65536)
 def _block_values(block: Block, shape: Shape) -> int:
-    return _sum_over_ops(
-        lambda op, shape: _size(op.output_shape(shape)), block, shape
+    return sum(
+        math.prod(op.output_shape(inner)) for op, inner in _ops(block, shape)
     )
 
 
@@ -153,22 +172,15 @@ _IN_PLACE = ("batch_norm", "relu", "flatten")
 
 
 def _block_activations(block: Block, shape: Shape) -> int:
-    kept = 0 if block.shortcut is None else _size(shape)
-    peak, inner = _size(shape), shape
+    kept = 0 if block.shortcut is None else math.prod(shape)
+    peak, inner = math.prod(shape), shape
     for index, op in enumerate(block.branch):
         output = op.output_shape(inner)
         if op.name not in _IN_PLACE:
-            alive = _size(inner) + _size(output)
+            alive = math.prod(inner) + math.prod(output)
             # The first operation's input is the one that the shortcut keeps.
             peak = max(peak, alive + (kept if index else 0))
         inner = output
     if block.shortcut:
-        peak = max(peak, _size(shape) + 2 * _size(inner))
+        peak = max(peak, math.prod(shape) + 2 * math.prod(inner))
     return peak
-
-
-def _size(shape: Shape) -> int:
-    size = 1
-    for dimension in shape:
-        size *= dimension
-    return size

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import sklearn.model_selection
@@ -48,6 +48,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __getitem__(self, chosen: slice | np.ndarray) -> Split:
+        """Some of the images with their classes."""
+        return Split(self.images[chosen], self.labels[chosen])
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
@@ -75,8 +79,16 @@ class Dataset:
     @property
     def without_test(self) -> Dataset:
         """What a training needs: it is not to carry the test images along."""
-        test = Split(self.test.images[:0], self.test.labels[:0])
-        return dataclasses.replace(self, test=test)
+        return dataclasses.replace(self, test=self.test[:0])
+
+    def map(self, function: Callable[[Split], Split]) -> Dataset:
+        """The data set with the function applied to each of its splits."""
+        return dataclasses.replace(
+            self,
+            train=function(self.train),
+            validation=function(self.validation),
+            test=function(self.test),
+        )
 
 
 def unit(images: np.ndarray) -> np.ndarray:
@@ -222,7 +234,9 @@ def _gathered(
         images.append(pair[0][None] if single else pair[0])
         labels.append(pair[1][None] if single else pair[1])
     if not images:
-        raise DataError(f"{where}: expected (images, labels); got no one.")
+        raise DataError(
+            f"{where}: expected (images, labels); the data set is empty."
+        )
     shapes = sorted({batch.shape[1:] for batch in images})
     if len(shapes) > 1:
         raise DataError(
@@ -388,8 +402,9 @@ def _pixels(where: str, images: np.ndarray) -> np.ndarray:
     low, high = images.min(), images.max()
     if low >= 0 and high <= 1:  # NaN fails this, and the next
         return images.astype(np.float32, copy=False)
-    # Of no image the whitest is so dark; of floats in [0, 1] some may be a
-    # little above 1 where they were resized.
+    # The brightest pixel of a data set is above half of 255, and floats that
+    # were resized in [0, 1] may end a little above 1.  What lies between is
+    # refused, not guessed.
     if low >= 0 and MAX_PIXEL / 2 <= high <= MAX_PIXEL:
         return np.rint(images).astype(np.uint8)
     raise DataError(
@@ -415,5 +430,4 @@ def _cut(
             f"{name}: {len(train)} training images cannot be cut into "
             f"training and validation by class: {error}"
         ) from error
-    cut = [Split(train.images[p], train.labels[p]) for p in parts]
-    return cut[0], cut[1]
+    return train[parts[0]], train[parts[1]]

@@ -67,7 +67,6 @@ def learn_embedding(run: Run) -> dict[str, float]:
     return {
         "exact_reconstruction": exact_reconstruction(autoencoder, held_out),
         "params_mape": params_error(autoencoder, held_out, run.count_params),
-        "reconstruction_loss": history["logits_loss"][-1],
     }
 
 

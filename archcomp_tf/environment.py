@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import platform
+import shutil
 import subprocess
 import sys
 from typing import Any
@@ -24,14 +25,6 @@ def environment() -> dict[str, Any]:
     """
     backend = keras.backend.backend()
     gpus = gpu_names()
-    # An installed package has no repository around it.
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"],
-        cwd=pathlib.Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
     return {
         "python": platform.python_version(),
         "keras": keras.__version__,
@@ -40,5 +33,21 @@ def environment() -> dict[str, Any]:
         "num_cpus": os.cpu_count(),
         "num_gpus": len(gpus),
         "gpu": gpus[0] if gpus else None,
-        "commit": commit.stdout.strip() or None,
+        "commit": _commit(),
     }
+
+
+def _commit() -> str | None:
+    """Of this package's own repository; None where it is installed."""
+    root = pathlib.Path(__file__).parents[1]
+    # Around an installed package may be a repository of somebody else.
+    if not (root / ".git").exists() or not shutil.which("git"):
+        return None
+    answer = subprocess.run(
+        ["git", "rev-parse", "HEAD"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return answer.stdout.strip() or None

@@ -13,6 +13,7 @@ from archcomp_tf import page
 from archcomp_tf.charts import LOG, Axis, Line, Mark, legend, scatter
 from archcomp_tf.corpus import Record
 from archcomp_tf.latent import LatentMap
+from archcomp_tf.ledger import pareto_front
 
 _NUM_COLOURS = 5  # of the map; the page's style has as many
 
@@ -37,10 +38,7 @@ def front_section(
         and validation accuracy.
       finals_legend: of these.
     """
-    front: list[Record] = []
-    for record in sorted(labelled, key=lambda r: (r.num_params, -r.accuracy)):
-        if not front or record.accuracy > front[-1].accuracy:
-            front.append(record)
+    front = pareto_front(labelled)
     marks = [_mark(record, "label") for record in labelled]
     marks += [_mark(record, "best") for record in front] + [*finals]
     x = Axis.around("parameters", [mark.x for mark in marks], LOG)

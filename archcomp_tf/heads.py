@@ -186,7 +186,7 @@ class EnsembleHead(keras.Model):
         self.units = units
 
     def linked(self, target: np.ndarray) -> np.ndarray:
-        """The target in the units in which the members speak."""
+        """The target on the scale on which the members predict."""
         if self.link == "identity":
             return target
         target = np.clip(target, *_LOGIT_RANGE)

@@ -33,6 +33,10 @@ _LOGGER = logging.getLogger(__name__)
 _GRACE_SECONDS = 30.0  # for a training that is to stop itself
 
 
+class LabelError(RuntimeError):
+    """Why a network has no label."""
+
+
 class Labeler:
     """Architectures -> validation accuracies, by brief training.
 
@@ -41,7 +45,8 @@ class Labeler:
       corpus: read before a network is trained, appended to afterwards.
       num_workers: 1 trains in this process, where a training is stopped for
         taking too long only between two epochs; more start so many processes,
-        at the first call, each on one core.  0 trains on other machines alone.
+        at the first call, which share the cores.  0 trains on other machines
+        alone.
       address: "ip:port" where workers on other machines are waited for.
 
     Raises:
@@ -83,7 +88,7 @@ class Labeler:
         self,
         architectures: Sequence[Architecture],
         recipe: Recipe | None = None,
-    ) -> list[float]:
+    ) -> list[float | LabelError]:
         """Labels architectures, the known ones from the corpus.
 
         Args:
@@ -91,7 +96,8 @@ class Labeler:
           recipe: the training, in place of the task's.
 
         Returns:
-          N validation accuracies in [0, 1], NaN for a label that failed.
+          N validation accuracies in [0, 1], the reason in place of one that
+          failed.
 
         Raises:
           WorkerError: a worker process ended by an error of its own.
@@ -115,7 +121,13 @@ class Labeler:
                 self._tuner.search()
             else:
                 self._wait_for_workers()
-        return [self._corpus.get(key).accuracy for key in keys]
+        records = [self._corpus.get(key) for key in keys]
+        return [
+            LabelError(record.reason)
+            if record.status == FAILED
+            else record.accuracy
+            for record in records
+        ]
 
     def close(self) -> None:
         """Ends the workers, if there are any."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import keras_tuner
 import numpy as np
 
-from archcomp_tf import cost
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.corpus import FAILED, OK, Record
 from archcomp_tf.cost import CountParams
@@ -23,7 +23,7 @@ from archcomp_tf.search_space import SearchSpace
 
 _LOGGER = logging.getLogger(__name__)
 
-Evaluate = Callable[[Sequence[Architecture]], Sequence[float]]
+Evaluate = Callable[[Sequence[Architecture]], Sequence[float | Exception]]
 Keeps = Callable[[Architecture], bool]
 
 # With so many labels, and more than half of them failed, a search gives up.
@@ -34,6 +34,15 @@ def keeps_all(architecture: Architecture) -> bool:
     """There is no limit: every architecture keeps to it."""
     del architecture
     return True
+
+
+def pareto_front(records: Iterable[Record]) -> tuple[Record, ...]:
+    """Records that no other beats in both respects, smallest first."""
+    front: list[Record] = []
+    for record in sorted(records, key=lambda r: (r.num_params, -r.accuracy)):
+        if not front or record.accuracy > front[-1].accuracy:
+            front.append(record)
+    return tuple(front)
 
 
 class EvaluationError(RuntimeError):
@@ -93,14 +102,8 @@ class SearchResult:
 
     @property
     def pareto(self) -> tuple[Record, ...]:
-        """Records that no other beats in both respects, smallest first."""
-        front: list[Record] = []
-        for record in sorted(
-            self.ranked, key=lambda r: (r.num_params, -r.accuracy)
-        ):
-            if not front or record.accuracy > front[-1].accuracy:
-                front.append(record)
-        return tuple(front)
+        """See `pareto_front`, of the labels that did not fail."""
+        return pareto_front(self.ranked)
 
     def score(self, record: Record) -> float:
         """The objective of a record."""
@@ -147,6 +150,12 @@ class Ledger:
     def remaining(self) -> int:
         """How many labels may still be asked for."""
         return self._num_labels + self._num_known - len(self.records)
+
+    def result(
+        self, objective: Objective, keeps: Keeps = keeps_all, **found: Any
+    ) -> SearchResult:
+        """What was found so far; see `SearchResult`."""
+        return SearchResult(tuple(self.records), objective, keeps, **found)
 
     def round_size(self, labels_a_round: int | None) -> int:
         """How many to label in a round, at most as many as remain.
@@ -253,6 +262,8 @@ class Ledger:
 
 def _checked(accuracy) -> tuple[float, str]:
     """(accuracy, "") or (NaN, why it is none)."""
+    if isinstance(accuracy, Exception):
+        return math.nan, str(accuracy)
     try:
         value = float(accuracy)
     except (TypeError, ValueError):
@@ -260,13 +271,6 @@ def _checked(accuracy) -> tuple[float, str]:
     if not 0 <= value <= 1:
         return math.nan, f"expected an accuracy in [0, 1]; got {value}"
     return value, ""
-
-
-def default_count_params(space: SearchSpace) -> CountParams:
-    """Exact parameters of a member, for the space's images and classes."""
-    return lambda architecture: cost.num_params(
-        architecture, space.input_shape, space.num_classes
-    )
 
 
 def initial_samples(

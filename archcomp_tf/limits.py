@@ -16,7 +16,7 @@ from archcomp_tf import cost
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
 from archcomp_tf.layer import Shape
-from archcomp_tf.objective import Budget, Objective, Tolerance
+from archcomp_tf.objective import ROUNDING, Budget, Objective, Tolerance
 
 
 class LimitError(RuntimeError):
@@ -114,8 +114,7 @@ class Limits:
         shares = self._shares(architecture, input_shape, num_classes)
         values = {name: value for name, value, share in shares if share > 1}
         if self.max_accuracy_drop is not None:
-            # A loss of exactly the limit keeps it, whatever its last bit says.
-            if accuracy_drop > self.max_accuracy_drop + 1e-9:
+            if accuracy_drop > self.max_accuracy_drop + ROUNDING:
                 values["max_accuracy_drop"] = accuracy_drop
         return [
             f"{name} is {self.given[name]:,} and it has {value:,.6g}"

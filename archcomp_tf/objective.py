@@ -2,8 +2,9 @@
 
 Each objective has two forms.  Called, `objective(accuracy, num_params)`, it
 ranks labelled networks: higher is better.  `relaxed` is its differentiable
-form for the descent, on log10 parameters; the objective's own numbers come in
-as an argument, so that one compiled descent serves every weight.
+form for the descent, of tensors `[B]`: accuracies in [0, 1], log10 parameters
+and then the objective's fields in their order, which come in as arguments so
+that one compiled descent serves every weight; it gives `[B]`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import keras
 _PENALTY_PER_ACCURACY = 100.0
 _PENALTY_PER_DECADE = 20.0
 # A loss of exactly the limit keeps it, whatever its last bit says.
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Tolerance:
 
     def __call__(self, accuracy: float, num_params: int) -> float:
         missing = self.reference_accuracy - self.max_drop - accuracy
-        if not missing <= _ROUNDING:  # below any network that keeps the limit
+        if not missing <= ROUNDING:  # below any network that keeps the limit
             return -100.0 - missing
         return -math.log10(num_params)
 

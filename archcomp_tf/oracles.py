@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from archcomp_tf import cost
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.layer import Layer
 from archcomp_tf.objective import Objective
@@ -258,9 +257,7 @@ class CapacityOracle:
 
     def count_params(self, architecture: Architecture) -> int:
         """Exact parameters, for the space's images and classes."""
-        return cost.num_params(
-            architecture, self.space.input_shape, self.space.num_classes
-        )
+        return self.space.count_params(architecture)
 
     def _stages(self, values: Sequence) -> list[list]:
         """Values of the slots with layers, cut before each stride."""

@@ -18,7 +18,6 @@ from archcomp_tf.dashboards import (
     write_embedding,
     write_hparams,
 )
-from archcomp_tf.datasets import Split
 from archcomp_tf.embedding import leave_embedding
 from archcomp_tf.export import export_saved_model
 from archcomp_tf.finals import folder_of
@@ -112,9 +111,7 @@ def _files(run: Run, student: str) -> dict[str, dict[str, float]]:
             _LOGGER.warning("no LiteRT files of the %s: %s", name, error)
             continue
         paths |= {f"{name}_{kind}": path for kind, path in files.items()}
-    test = run.dataset.test
-    first = slice(_NUM_FILE_IMAGES)
-    return measure(paths, Split(test.images[first], test.labels[first]))
+    return measure(paths, run.dataset.test[:_NUM_FILE_IMAGES])
 
 
 def _write_pages(

@@ -25,7 +25,7 @@ from archcomp_tf.architecture import Architecture
 from archcomp_tf.backend import check_tensorflow
 from archcomp_tf.compression import search
 from archcomp_tf.config import default_config
-from archcomp_tf.corpus import Record
+from archcomp_tf.corpus import Record, write_records
 from archcomp_tf.dashboards import write_search
 from archcomp_tf.embedding import (
     keep_embedding,
@@ -37,6 +37,7 @@ from archcomp_tf.evaluation import proposals_spearman
 from archcomp_tf.finals import Finals, folder_of
 from archcomp_tf.fitting import MIN_LABELS
 from archcomp_tf.forecast import forecast, forecast_lines
+from archcomp_tf.labeling import LabelError
 from archcomp_tf.ledger import initial_samples
 from archcomp_tf.limits import Limits
 from archcomp_tf.objective import Objective
@@ -227,6 +228,11 @@ class Pipeline:
                 # What may be lost is lost from what the teacher's own layers
                 # come to by the brief training of a label.
                 (reference,) = run.labeler([run.teacher_architecture])
+                if isinstance(reference, LabelError):
+                    raise LabelError(
+                        "Expected a label of the teacher's own layers, to "
+                        f"count max_accuracy_drop from; got: {reference}"
+                    )
                 record["reference_accuracy"] = reference
 
     def autoencoder(self) -> None:
@@ -258,13 +264,11 @@ class Pipeline:
                 labels_a_round=settings.labels_a_round,
                 **self._run.config.search,
                 autoencoder=autoencoder,
-                mode=self._run.config.autoencoder.mode,
             )
             write_search(self._run.path("tensorboard"), result)
             keep_embedding(self._run, autoencoder, result)
             with self._run.workdir.replacing("search/records.jsonl") as path:
-                lines = (record.to_json() + "\n" for record in result.history)
-                path.write_text("".join(lines))
+                write_records(path, result.history)
             self._finals.check_costs(result)
             best = self._finals.best(result)
             record |= {
@@ -272,7 +276,6 @@ class Pipeline:
                 "num_known": len(self._run.known),
                 "num_rounds": len(result.traces),
                 "best": best.architecture.to_dict(),
-                "best_accuracy": best.accuracy,
                 "predictions": result.predictions,
                 "accuracy_spearman": proposals_spearman(result),
                 "pareto": [

@@ -9,7 +9,6 @@ too, and students are trained with an `Augmentation` of their own.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import inspect
 from typing import Any
@@ -130,12 +129,7 @@ class Preprocessing:
 
     def scaled_dataset(self, dataset: Dataset) -> Dataset:
         """The same of all splits of a data set."""
-        return dataclasses.replace(
-            dataset,
-            train=self.scaled_split(dataset.train),
-            validation=self.scaled_split(dataset.validation),
-            test=self.scaled_split(dataset.test),
-        )
+        return dataset.map(self.scaled_split)
 
     def on_unit_images(self, model: keras.Model) -> keras.Model:
         """A model with this front, made to take images in [0, 1].

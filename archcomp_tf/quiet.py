@@ -1,10 +1,10 @@
-"""Leaves out what native code says of itself, most of all while it is loaded.
+"""Silences what native libraries write to stderr, above all when imported.
 
 TensorFlow writes some lines to stderr before it has read its own settings of
 what to write.  Processes that train side by side run this file first, in place
-of the program that started them, see `backend.side_by_side`.
+of the program that started them, see `processes.side_by_side`.
 
-Only the standard library is needed here.
+Nothing but the standard library is imported before `load_keras` is called.
 """
 
 from __future__ import annotations

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import keras
 
 from archcomp_tf.architecture import Architecture
+from archcomp_tf.cost import block_weights
 from archcomp_tf.keras_graph import Call
-from archcomp_tf.layer import Block, Op, Shape
+from archcomp_tf.layer import Block, Shape
 from archcomp_tf.steps import Step
 
 _HEADER = ("Keras layers", "read as", "in the model", "built", "why")
@@ -113,7 +114,7 @@ def row(
     """
     layers = [layer for step in steps for layer in step.layers]
     named = layers or [step.layer for step in steps]
-    found, built = collections.Counter(), _block_weights(block, shape)
+    found, built = collections.Counter(), block_weights(block, shape)
     for layer in layers:
         found.update(_weights(layer))
     causes = {
@@ -146,31 +147,6 @@ def _weights(layer) -> collections.Counter[str]:
         return collections.Counter({"activation": num})
     bias = layer.bias.shape[0] if layer.use_bias else 0
     return collections.Counter({"kernel": num - bias, "bias": bias})
-
-
-def _block_weights(block: Block, shape: Shape) -> collections.Counter[str]:
-    """The weights of what is built, by what they are."""
-    weights = collections.Counter()
-    after = block.output_shape(shape)
-    for ops, inner in (
-        (block.branch, shape),
-        (block.shortcut or (), shape),
-        (block.after, after),
-    ):
-        for op in ops:
-            weights.update(_op_weights(op, inner[-1]))
-            inner = op.output_shape(inner)
-    return weights
-
-
-def _op_weights(op: Op, channels: int) -> dict[str, int]:
-    outputs = op.filters if op.name in ("conv", "dense") else 1
-    weights = {}
-    if op.name in ("conv", "dense", "depthwise_conv"):
-        weights["kernel"] = op.kernel_size**2 * channels * outputs
-    if op.name == "batch_norm":
-        weights["batch norm"] = 4 * channels
-    return weights | ({"bias": op.filters} if op.use_bias else {})
 
 
 def _names(layers: Iterable[str]) -> str:

@@ -180,15 +180,10 @@ class Run:
     @functools.cached_property
     def features(self) -> Dataset:
         """What networks are trained on: images behind the preprocessing."""
-        return dataclasses.replace(
-            self.dataset,
-            **{
-                name: Split(
-                    self.preprocessing.apply(split.images), split.labels
-                )
-                for name in ("train", "validation", "test")
-                for split in [getattr(self.dataset, name)]
-            },
+        return self.dataset.map(
+            lambda split: Split(
+                self.preprocessing.apply(split.images), split.labels
+            )
         )
 
     @functools.cached_property
@@ -299,11 +294,10 @@ class Run:
         recipe = Recipe(**self.config.labels.recipe)
         # Each worker is sent what it needs, not all images.
         used = slice(recipe.num_images or None)
-        train, logits = self.features.train, self.teacher_logits
+        logits = self.teacher_logits
         task = Task(
             dataclasses.replace(
-                self.features.without_test,
-                train=Split(train.images[used], train.labels[used]),
+                self.features.without_test, train=self.features.train[used]
             ),
             recipe,
             self.seed,
@@ -319,9 +313,8 @@ class Run:
 
     def found(self) -> SearchResult:
         """What the finished search found."""
-        lines = (self.workdir.path / "search/records.jsonl").read_text()
-        records = map(Record.from_json, lines.splitlines())
-        return SearchResult(tuple(records), self.objective, self.keeps)
+        records = tuple(Corpus(self.path("search/records.jsonl")))
+        return SearchResult(records, self.objective, self.keeps)
 
     def count_params(self, architecture: Architecture) -> int:
         """Exact parameters of a network for these images and classes."""

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from archcomp_tf.architecture import Architecture
+from archcomp_tf.cost import num_params
 from archcomp_tf.layer import KINDS, Layer, Shape
 
 # The field of `Layer` that each list of choices of a `Slot` fills.
@@ -319,6 +320,10 @@ class SearchSpace:
             input_shape,
             num_classes,
         )
+
+    def count_params(self, architecture: Architecture) -> int:
+        """Exact parameters of a member, for the space's images and classes."""
+        return num_params(architecture, self.input_shape, self.num_classes)
 
     def sample(self, rng: np.random.Generator) -> Architecture:
         """Draws a member, small and large ones alike.

@@ -23,12 +23,13 @@ from typing import Any
 import numpy as np
 
 from archcomp_tf.architecture import Architecture
-from archcomp_tf.backend import end_with_parent, side_by_side
+from archcomp_tf.atomic import replacing
 from archcomp_tf.builder import build
 from archcomp_tf.checkpoint import Checkpoint
 from archcomp_tf.datasets import Dataset
 from archcomp_tf.export import save_keras
 from archcomp_tf.inference import accuracy
+from archcomp_tf.processes import end_with_parent, side_by_side
 from archcomp_tf.progress import Progress
 from archcomp_tf.training import (
     DivergedError,
@@ -209,7 +210,6 @@ class _Job:
           teacher_logits: see there.
           **options: of `train`, by which it says how far it is.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         checkpoint = Checkpoint(
             self.path.with_name(f"seed_{self.seed}.npz"), self.recipe.name
         )
@@ -229,15 +229,13 @@ class _Job:
             shape = dataset.input_shape, dataset.num_classes
             model = build(self.architecture, *shape)
             result = TrainingResult(accuracy(model, dataset.validation), 0.0)
+        with replacing(self.path) as path:
+            save_keras(model, path)
         # The record last: what it says is there when it is there.
-        part = self.path.with_name(f"part-{self.path.name}")
-        save_keras(model, part)
-        os.replace(part, self.path)
         record = dataclasses.asdict(result)
         record["recipe"] = dataclasses.asdict(self.recipe)
-        part = part.with_suffix(".json")
-        part.write_text(json.dumps(record, indent=2) + "\n")
-        os.replace(part, self.path.with_suffix(".json"))
+        with replacing(self.path.with_suffix(".json")) as path:
+            path.write_text(json.dumps(record, indent=2) + "\n")
         checkpoint.remove()
         return result
 

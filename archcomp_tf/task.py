@@ -89,10 +89,13 @@ class Task:
                 for name in ("train", "validation")
             )
             logits = arrays.get("teacher_logits")
-        empty = Split(validation.images[:0], validation.labels[:0])
         return cls(
             Dataset(
-                rest["name"], rest["num_classes"], train, validation, empty
+                rest["name"],
+                rest["num_classes"],
+                train,
+                validation,
+                validation[:0],
             ),
             Recipe(**rest["recipe"]),
             rest["seed"],

@@ -224,8 +224,8 @@ def _training_arrays(
     used = slice(recipe.num_images or None)
     images, white = split.images[used], None
     if images.dtype == np.uint8:
-        # One an image, for by a constant compilers do not divide: its inverse
-        # gives other numbers than `datasets.unit`, in the last bit.
+        # A tensor, not a constant: compilers multiply by a constant's inverse,
+        # which differs from `datasets.unit` in the last bit.
         white = np.full(len(images), MAX_PIXEL, np.float32)
         white = ops.convert_to_tensor(white)
     else:

@@ -12,8 +12,8 @@
     tensorboard/                 scalars of every stage, the embedding
     hparams/                     a table of labels and trials, for TensorBoard
 
-Whatever a stage writes appears whole or not at all: it is written under a
-temporary name and renamed.  A stage is done when its `stage.json` is there.
+Whatever a stage writes appears whole or not at all, see `atomic.py`.  A stage
+is done when its `stage.json` is there.
 
 Only the standard library is needed here.
 """
@@ -24,9 +24,10 @@ import contextlib
 import json
 import os
 import pathlib
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
+
+from archcomp_tf.atomic import replacing
 
 
 class MissingStageError(RuntimeError):
@@ -106,25 +107,11 @@ class WorkingDirectory:
         with self.replacing(name) as path:
             path.write_text(json.dumps(value, indent=2) + "\n")
 
-    @contextlib.contextmanager
-    def replacing(self, name: str) -> Iterator[pathlib.Path]:
-        """A temporary path that takes the place of `name` when all went well.
-
-        The temporary name keeps the suffix of `name`.
-        """
-        target = self.path / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f"part-{os.getpid()}-{target.name}")
-        try:
-            yield temporary
-            if temporary.exists() and target.is_dir():
-                shutil.rmtree(target)
-            os.replace(temporary, target)
-        finally:
-            if temporary.is_dir():
-                shutil.rmtree(temporary)
-            else:
-                temporary.unlink(missing_ok=True)
+    def replacing(
+        self, name: str
+    ) -> contextlib.AbstractContextManager[pathlib.Path]:
+        """See `atomic.replacing`, of what lies at `name` in here."""
+        return replacing(self.path / name)
 
     def _read(self, name: str) -> Any:
         path = self.path / name

@@ -22,7 +22,7 @@ import keras_tuner
 from keras_tuner.src import protos
 from keras_tuner.src.distribute import oracle_chief
 
-from archcomp_tf import backend
+from archcomp_tf import processes
 from archcomp_tf.task import Task
 from archcomp_tf.trials import ArchitectureOracle, LabelingTuner
 
@@ -83,7 +83,7 @@ def start_worker(
       port: where the chief listens.
       num_workers: how many share this machine.
     """
-    with backend.side_by_side(
+    with processes.side_by_side(
         num_workers,
         KERASTUNER_TUNER_ID=tuner_id,
         KERASTUNER_ORACLE_IP="127.0.0.1",
@@ -142,7 +142,7 @@ def work() -> None:
 
 def _work(task: Task) -> None:
     """The life of a worker process: trains what the oracle hands out."""
-    backend.end_with_parent()
+    processes.end_with_parent()
     oracle = ArchitectureOracle(lambda *_: None, waits=True)
     tuner = LabelingTuner(oracle, task)
     while True:

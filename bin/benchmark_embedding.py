@@ -82,6 +82,8 @@ def main(argv: list[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
     quiet.load_keras()
+    from archcomp_tf import atomic
+
     logging.getLogger("archcomp_tf").setLevel(logging.INFO)
     output = pathlib.Path(_OUTPUT.value)
     try:
@@ -92,9 +94,8 @@ def main(argv: list[str]) -> int:
                 path = output / f"{variant}_{seed}.json"
                 if not path.exists():
                     results = _measure(problem, variant, seed, output)
-                    part = path.with_suffix(".part")
-                    part.write_text(json.dumps(results, indent=1) + "\n")
-                    part.rename(path)
+                    with atomic.replacing(path) as part:
+                        part.write_text(json.dumps(results, indent=1) + "\n")
         text = _table(output)
         (output / "RESULTS.md").write_text(text)
     except (ValueError, OSError) as error:

@@ -91,14 +91,10 @@ def _dataset():
     from archcomp_tf import datasets
 
     data = datasets.load(_DATASET.value, seed=_SEED.value)
-    limits = {"train": _IMAGES.value, "validation": _IMAGES.value // 5}
     return dataclasses.replace(
         data,
-        **{
-            name: datasets.Split(split.images[:limit], split.labels[:limit])
-            for name, limit in limits.items()
-            for split in [getattr(data, name)]
-        },
+        train=data.train[: _IMAGES.value],
+        validation=data.validation[: _IMAGES.value // 5],
     )
 
 

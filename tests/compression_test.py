@@ -15,13 +15,13 @@ from archcomp_tf.fitting import (
     fit_autoencoder,
     unlabelled_mix,
 )
-from archcomp_tf.ledger import SearchResult, default_count_params
+from archcomp_tf.ledger import SearchResult
 from archcomp_tf.objective import Budget, LogParams
 from archcomp_tf.search_space import SearchSpace
 
 TEACHER = Architecture.parse("conv3x3-32 conv3x3-32 max_pool2x2/2 conv3x3-32")
 SPACE = SearchSpace.around(TEACHER, (8, 8, 1), num_widths=6)
-COUNT = default_count_params(SPACE)
+COUNT = SPACE.count_params
 
 
 def accuracy_of(architecture):

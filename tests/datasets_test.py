@@ -557,7 +557,7 @@ def test_a_tf_data_set_with_images_of_many_shapes_is_refused():
 @pytest.mark.parametrize(
     ("batches", "message"),
     [
-        ([], "got no one"),
+        ([], "the data set is empty"),
         ([np.zeros(3)], r"\(images, labels\); got elements of type ndarray"),
         ([(np.zeros((4, 2, 2)), np.array([0, 1, 3, 3]))], "none of 2"),
     ],

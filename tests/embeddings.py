@@ -8,7 +8,6 @@ import numpy as np
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
 from archcomp_tf.corpus import Record
 from archcomp_tf.fitting import fit_autoencoder, unlabelled_mix
-from archcomp_tf.ledger import default_count_params
 from archcomp_tf.search_space import SearchSpace
 
 SPACE = SearchSpace.uniform(
@@ -18,7 +17,7 @@ SPACE = SearchSpace.uniform(
     filters=(4, 8, 16, 32),
     input_shape=(8, 8, 1),
 )
-COUNT = default_count_params(SPACE)
+COUNT = SPACE.count_params
 
 
 def members(num, seed=0):

@@ -89,6 +89,14 @@ def test_a_value_that_is_no_accuracy_fails_that_label_alone(value, reason):
     assert [r.accuracy for r in records[1:]] == _all(SAMPLES[1:3])
 
 
+def test_an_exception_in_place_of_a_value_is_the_reason():
+    ledger = _ledger(lambda a: [MemoryError("too large"), *_all(a[1:])])
+    records = ledger.label(SAMPLES[:2])
+    assert [r.status for r in records] == [FAILED, OK]
+    assert math.isnan(records[0].accuracy)
+    assert records[0].reason == "too large"
+
+
 def test_one_network_that_raises_does_not_take_its_batch_with_it():
     def evaluate(architectures):
         if SAMPLES[1] in architectures:

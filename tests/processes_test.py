@@ -1,0 +1,93 @@
+"""Tests of `processes`."""
+
+import importlib
+import os
+import subprocess
+import sys
+import time
+
+import joblib
+import pytest
+
+from archcomp_tf import processes
+
+_SCRIPT = """
+import concurrent.futures, os, sys
+from archcomp_tf import processes
+
+print("begins")  # and no `if __name__ == "__main__"`
+with (
+    processes.side_by_side(1000, OWN="7") as context,
+    concurrent.futures.ProcessPoolExecutor(2, context) as pool,
+):
+    names = ["TF_NUM_INTRAOP_THREADS", "OWN"]
+    print(*pool.map(os.getenv, names))
+print(os.environ.get("OWN"), sys.modules["__main__"].__file__ == __file__)
+"""
+
+
+def test_modules_loaded_while_processes_are_started_stay_loaded(monkeypatch):
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    own = sys.modules["__main__"]
+    with processes.side_by_side(2):
+        assert sys.modules["__main__"] is not own
+        module = importlib.import_module("colorsys")
+    assert sys.modules["__main__"] is own
+    assert sys.modules["colorsys"] is module
+
+
+@pytest.mark.parametrize(
+    ("num", "threads"), [(1, 8), (2, 4), (3, 2), (8, 1), (9, 1)]
+)
+def test_processes_side_by_side_share_the_cores(num, threads, monkeypatch):
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 8)
+    before = dict(os.environ)
+    with processes.side_by_side(num):
+        assert os.environ["TF_NUM_INTRAOP_THREADS"] == str(threads)
+        assert os.environ["OMP_NUM_THREADS"] == str(threads)
+    assert os.environ == before
+
+
+def test_processes_side_by_side_do_not_run_the_script_again(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(_SCRIPT)
+    output = subprocess.run(
+        [sys.executable, script],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert output.stdout.splitlines() == ["begins", "1 7", "None True"]
+    # The script itself loads Keras, with whatever that says of itself.
+    assert output.stderr.count("WARNING: All log messages") <= 2
+
+
+_KILLED = """
+import os, signal
+from archcomp_tf import processes
+
+with processes.side_by_side(1) as context:
+    with context.Pool(1, processes.end_with_parent) as pool:
+        print(*pool.map(int, [os.getpid()]), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_process_ends_with_the_one_that_started_it(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(_KILLED)
+    killed = subprocess.Popen(
+        [sys.executable, script],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert killed.stdout.readline() == f"{killed.pid}\n"
+    killed.wait()
+    deadline = time.monotonic() + 60
+    with pytest.raises(ProcessLookupError):  # nobody of its session is left
+        while time.monotonic() < deadline:
+            os.killpg(killed.pid, 0)
+            time.sleep(0.1)
