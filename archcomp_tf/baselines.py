@@ -361,6 +361,9 @@ def expected_improvement(
         mean, spread = process.predict(
             autoencoder.encode(candidates), return_std=True
         )
+        # What a noiseless label may gain: not the noise of another label.
+        noise = process.kernel_.k2.noise_level * scores.var()
+        spread = np.sqrt(np.maximum(spread**2 - noise, 0.0))
         excess = mean - scores.max()
         unit = excess / np.maximum(spread, 1e-12)
         improvement = excess * scipy.stats.norm.cdf(

@@ -214,6 +214,8 @@ def descent_starts(
         mutations, the rest are samples.
       rng: the randomness.
     """
+    if not num:
+        return []
     best = list(ranked[: num // 4])
     starts = ([teacher] if teacher else []) + best
     while best and len(starts) < 3 * num // 4:

@@ -122,6 +122,7 @@ def test_starts_are_the_teacher_the_best_those_near_them_and_samples():
     assert starts[:5] == [LARGEST, *ranked[:4]]
     assert all(SPACE.contains(a) for a in starts)
     assert len(descent_starts(SPACE, [], None, 16, rng)) == 16
+    assert descent_starts(SPACE, ranked, LARGEST, 0, rng) == []
 
 
 def test_proposals_are_new_members_in_the_order_of_their_promise(autoencoder):
