@@ -12,9 +12,11 @@ TensorFlow is loaded only for a TFDS name.
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
 import pathlib
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import sklearn.model_selection
@@ -26,6 +28,7 @@ _NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
 # What `np.load` raises for a file that is not an .npz, whole and plain.
 _UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile)
 _READ_BATCH = 1024
+_INFINITE = -1  # `tf.data`'s cardinality of a data set without an end
 
 
 class DataError(ValueError):
@@ -81,6 +84,13 @@ class Dataset:
         """What a training needs: it is not to carry the test images along."""
         return dataclasses.replace(self, test=self.test[:0])
 
+    @functools.cached_property
+    def digest(self) -> str:
+        """Of all images and labels, in their order."""
+        splits = (self.train, self.validation, self.test)
+        arrays = [a for split in splits for a in (split.images, split.labels)]
+        return digest_of(*arrays)
+
     def map(self, function: Callable[[Split], Split]) -> Dataset:
         """The data set with the function applied to each of its splits."""
         return dataclasses.replace(
@@ -89,6 +99,15 @@ class Dataset:
             validation=function(self.validation),
             test=function(self.test),
         )
+
+
+def digest_of(*arrays: np.ndarray) -> str:
+    """Tells arrays from others by shapes, types and contents."""
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        digest.update(f"{array.shape} {array.dtype}".encode())
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
 
 
 def unit(images: np.ndarray) -> np.ndarray:
@@ -131,6 +150,17 @@ def load(
         arrays, num_classes = _read_npz(name), None
     else:
         arrays, num_classes = _read_tfds(name, data_dir)
+    return _with_test(name, arrays, num_classes, validation_fraction, seed)
+
+
+def _with_test(
+    name: str,
+    arrays: Sequence[np.ndarray],
+    num_classes: int | None,
+    validation_fraction: float,
+    seed: int,
+) -> Dataset:
+    """Training images, their labels, and the same of the test split."""
     x_train, y_train, x_test, y_test = arrays
     train = _checked_split(name, "train", x_train, y_train, num_classes)
     if num_classes is None:
@@ -153,20 +183,46 @@ def of(
     """Whatever a person has: a `Dataset`, arrays, or a `tf.data.Dataset`.
 
     Args:
-      data: the data set itself; (images, labels), see `from_arrays`; or
-        batches of them, see `from_batches`.
-      validation_fraction: share of the images, in (0, 1).
+      data: the data set itself; (images, labels), see `from_arrays`; a tuple of
+        two of them, for training and for the test, as `load_data` of
+        `keras.datasets` gives them; or batches of them, see `from_batches`.
+      validation_fraction: share of the training images, in (0, 1).
       seed: of the cuts.
 
     Raises:
       DataError: it cannot be used.
     """
     if isinstance(data, Dataset):
-        return data
+        return _shuffled(data, seed)
     cut = {"validation_fraction": validation_fraction, "seed": seed}
     if isinstance(data, tuple | list) and len(data) == 2:
+        if all(isinstance(pair, tuple) and len(pair) == 2 for pair in data):
+            arrays = [np.asarray(part) for pair in data for part in pair]
+            return _with_test("arrays", arrays, None, **cut)
         return from_arrays(*data, **cut)
     return from_batches(data, **cut)
+
+
+def _shuffled(data: Dataset, seed: int) -> Dataset:
+    """A `Dataset` that somebody made, checked, in an order of no meaning.
+
+    Brief trainings see the first images alone, which are to be of all classes.
+    """
+    train, validation, test = (
+        _checked_split(
+            data.name, name, split.images, split.labels, data.num_classes
+        )
+        for name, split in (
+            ("train", data.train),
+            ("validation", data.validation),
+            ("test", data.test),
+        )
+    )
+    _check_classes(f"{data.name}, train split", train.labels, data.num_classes)
+    order = np.random.default_rng(seed).permutation(len(train))
+    return dataclasses.replace(
+        data, train=train[order], validation=validation, test=test
+    )
 
 
 def from_arrays(
@@ -207,20 +263,35 @@ def from_batches(
 ) -> Dataset:
     """The same for a `tf.data.Dataset` of (images, labels), batched or not.
 
+    A data set that shuffles comes in another order in each process; the splits
+    are the same all the same.
+
     Args:
       batches: read once, whole.
       **kwargs: of `from_arrays`.
 
     Raises:
-      DataError: it holds something else, nothing, or images of many shapes.
+      DataError: it holds something else, nothing, images of many shapes, or
+        never ends.
     """
-    return from_arrays(*_gathered("data set", batches), **kwargs)
+    images, labels = _gathered("data set", batches)
+    order = np.argsort([digest_of(image) for image in images])
+    return from_arrays(images[order], labels[order], **kwargs)
 
 
 def _gathered(
     where: str, batches: Iterable[tuple[np.ndarray, np.ndarray]]
 ) -> tuple[np.ndarray, np.ndarray]:
     """All images and all labels, of batches or of single images."""
+    cardinality = getattr(batches, "cardinality", None)
+    if cardinality is not None and int(cardinality()) == _INFINITE:
+        raise DataError(
+            f"{where}: expected all images once; got a data set that repeats "
+            "without an end."
+        )
+    if hasattr(batches, "__len__") and hasattr(batches, "__getitem__"):
+        # Keras' own data sets start again behind their end.
+        batches = map(batches.__getitem__, range(len(batches)))
     images, labels = [], []
     for batch in batches:
         if not isinstance(batch, tuple | list) or len(batch) != 2:
@@ -229,10 +300,10 @@ def _gathered(
                 f"{type(batch).__name__}."
             )
         pair = [np.asarray(part) for part in batch]
-        # An image, and its class as a number or one-hot.
-        single = pair[1].ndim == 0 or len(pair[0]) != len(pair[1])
-        images.append(pair[0][None] if single else pair[0])
-        labels.append(pair[1][None] if single else pair[1])
+        if _is_single(*pair):
+            pair = [part[None] for part in pair]
+        images.append(pair[0])
+        labels.append(pair[1])
     if not images:
         raise DataError(
             f"{where}: expected (images, labels); the data set is empty."
@@ -247,6 +318,14 @@ def _gathered(
             f"{', '.join(_NPZ_KEYS)}."
         )
     return np.concatenate(images), np.concatenate(labels)
+
+
+def _is_single(image: np.ndarray, label: np.ndarray) -> bool:
+    """Whether it is one image with its class, as a number or one-hot."""
+    if label.ndim != 1 or image.ndim != 3:
+        return label.ndim == 0 or image.ndim == 2
+    # Else as many grey images, without a channel, as there are labels.
+    return len(image) != len(label) or image.shape[-1] in (1, 3)
 
 
 def _check_classes(where: str, labels: np.ndarray, num_classes: int) -> None:
@@ -381,7 +460,7 @@ def _classes(
 
 
 def _is_one_hot(labels: np.ndarray) -> bool:
-    if not np.issubdtype(labels.dtype, np.number):
+    if not np.issubdtype(labels.dtype, np.number) and labels.dtype != bool:
         return False
     return bool(np.all((labels == 0) | (labels == 1))) and bool(
         np.all(labels.sum(axis=1) == 1)

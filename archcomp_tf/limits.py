@@ -50,7 +50,11 @@ class Limits:
             names = ", ".join(f.name for f in dataclasses.fields(self))
             raise ValueError(f"Expected at least one limit of {names}.")
         for name, value in self.given.items():
-            if not value > 0 or (name == "max_accuracy_drop" and value >= 1):
+            # As JSON has them, of shares of a number and of NumPy's numbers.
+            whole = name in ("max_params", "max_flops", "max_file_bytes")
+            plain = int(value) if whole else float(value)
+            object.__setattr__(self, name, plain)
+            if not plain > 0 or (name == "max_accuracy_drop" and plain >= 1):
                 expected = "in (0, 1)" if name == "max_accuracy_drop" else "> 0"
                 raise ValueError(f"Expected {name} {expected}; got {value!r}.")
 

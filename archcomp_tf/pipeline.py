@@ -86,7 +86,7 @@ class CompressionResult:
 
 def compress(
     teacher: keras.Model,
-    data: datasets.Dataset | str | tuple | Any,
+    data: datasets.Dataset | str | os.PathLike | tuple | Any,
     *,
     objective: Objective | Limits,
     num_labels: int,
@@ -102,7 +102,8 @@ def compress(
         front that scale or change images are kept, and decide whether it is
         given values from 0 to 1 or from 0 to 255.
       data: arrays (images, labels) or a `tf.data.Dataset` of them, from which
-        `datasets.from_arrays` cuts validation and test splits; or a name for
+        `datasets.from_arrays` cuts validation and test splits; or what
+        `keras.datasets.NAME.load_data()` gives; or a name or an `.npz` file for
         `datasets.load`; or a `Dataset`.
       objective: what to look for, or `Limits` that the student must keep to.
       num_labels: how many networks are trained for the search.
@@ -124,6 +125,8 @@ def compress(
         config.copy_and_resolve_references() if config else default_config()
     )
     dataset = None
+    if isinstance(data, os.PathLike):
+        data = os.fspath(data)
     if not isinstance(data, str):
         dataset = datasets.of(
             data, validation_fraction=config.validation_fraction, seed=seed

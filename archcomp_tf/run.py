@@ -42,7 +42,7 @@ from archcomp_tf.search_space import SearchSpace
 from archcomp_tf.task import Task
 from archcomp_tf.teachers import TEACHERS, named
 from archcomp_tf.training import Recipe
-from archcomp_tf.workdir import WorkingDirectory
+from archcomp_tf.workdir import OtherConfigError, WorkingDirectory
 from archcomp_tf.workers import take_chief_address
 
 _LOGGER = logging.getLogger(__name__)
@@ -61,7 +61,8 @@ class Run:
     Raises:
       ConfigError: a value of the config cannot be used.
       BackendError: a limit needs another backend.
-      OtherConfigError: the working directory belongs to another config.
+      OtherConfigError: the working directory belongs to another config, or
+        another teacher.
     """
 
     def __init__(
@@ -96,6 +97,8 @@ class Run:
         self.workdir = WorkingDirectory(
             workdir, config.to_dict(), may_differ=MACHINE_FIELDS
         )
+        if self._teacher_digest:
+            self._check_input("teacher", self._teacher_digest)
 
     def close(self) -> None:
         """Ends the labelling processes and lets go of the corpus."""
@@ -115,13 +118,47 @@ class Run:
 
     @functools.cached_property
     def dataset(self) -> Dataset:
-        """The images as they are."""
-        return self._given_dataset or datasets.load(
+        """The images as they are.
+
+        Raises:
+          OtherConfigError: the run was started with others.
+        """
+        dataset = self._given_dataset or datasets.load(
             self.config.dataset,
             validation_fraction=self.config.validation_fraction,
             seed=self.seed,
             data_dir=self.config.data_dir or None,
         )
+        self._check_input("data set", dataset.digest)
+        return dataset
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Digests of what the run is given, beside its config."""
+        inputs = {"data set": self.dataset.digest}
+        if self._teacher_digest:
+            inputs["teacher"] = self._teacher_digest
+        return inputs
+
+    @functools.cached_property
+    def _teacher_digest(self) -> str | None:
+        """Of a teacher that is given; None where there is none, any more."""
+        if self._given_teacher is not None:
+            return datasets.digest_of(*self._given_teacher.get_weights())
+        path = self.config.teacher.model
+        if not path or not os.path.isfile(path):
+            return None
+        return datasets.digest_of(np.fromfile(path, np.uint8))
+
+    def _check_input(self, name: str, digest: str) -> None:
+        """Raises OtherConfigError where the run was started with another."""
+        known = self.workdir.find_stage("teacher") or {}
+        if known.get("inputs", {}).get(name, digest) != digest:
+            raise OtherConfigError(
+                f"{self.workdir.path} holds a run with another {name} than it "
+                "is given now. Give another --workdir, or the "
+                f"{name} that the run was started with."
+            )
 
     def ready_teacher(self) -> keras.Model | None:
         """The trained network that is given; None where it is to be trained.

@@ -52,6 +52,7 @@ def prepare_teacher(run: Run) -> dict[str, Any]:
         save_keras(model, path)
     record = run.described(run.architecture_of(model))
     record["num_params"] = model.count_params()
+    record["inputs"] = run.inputs
     if run.named_architecture:
         record["num_flops"] = None  # those are not the teacher's
     dataset = preprocessing.scaled_dataset(run.dataset)

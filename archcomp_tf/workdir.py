@@ -35,7 +35,7 @@ class MissingStageError(RuntimeError):
 
 
 class OtherConfigError(ValueError):
-    """The working directory belongs to a run with another config."""
+    """The directory belongs to a run with another config, data or teacher."""
 
 
 class WorkingDirectory:

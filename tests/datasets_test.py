@@ -3,6 +3,7 @@
 import os
 import pathlib
 
+import keras
 import numpy as np
 import pytest
 import sklearn.datasets
@@ -10,7 +11,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from archcomp_tf import datasets
-from archcomp_tf.datasets import DataError
+from archcomp_tf.datasets import DataError, Dataset, Split
 
 NUM_TRAIN, NUM_TEST, NUM_CLASSES = 40, 12, 4
 
@@ -523,12 +524,13 @@ def test_arrays_are_cut_into_three_splits_by_class():
     )
 
 
-def test_one_hot_labels_are_read_as_classes():
+@pytest.mark.parametrize("dtype", [float, np.uint8, bool])
+def test_one_hot_labels_are_read_as_classes(dtype):
     images = np.zeros((40, 2, 2, 1), np.float32)
     labels = np.arange(40) % 4
     one, other = (
         datasets.from_arrays(images, given)
-        for given in (labels, np.eye(4)[labels])
+        for given in (labels, np.eye(4, dtype=dtype)[labels])
     )
     np.testing.assert_array_equal(one.test.labels, other.test.labels)
 
@@ -542,10 +544,87 @@ def test_a_tf_data_set_is_read_batched_or_not(batch_size, one_hot):
     data = tf.data.Dataset.from_tensor_slices((images, given))
     if batch_size:
         data = data.batch(batch_size)
-    one = datasets.from_batches(data)
-    other = datasets.from_arrays(images, labels)
-    np.testing.assert_array_equal(one.train.images, other.train.images)
-    np.testing.assert_array_equal(one.test.labels, other.test.labels)
+    read = datasets.from_batches(data)
+    label_of = dict(zip(images[:, 0, 0, 0], labels, strict=True))
+    seen = []
+    for split in (read.train, read.validation, read.test):
+        firsts = split.images[:, 0, 0, 0]
+        seen += firsts.tolist()
+        assert [label_of[first] for first in firsts] == split.labels.tolist()
+    assert sorted(seen) == sorted(label_of)
+
+
+def test_a_tf_data_set_that_shuffles_is_cut_alike_each_time():
+    images = np.random.default_rng(0).random((40, 2, 2, 1), np.float32)
+    data = tf.data.Dataset.from_tensor_slices((images, np.arange(40) % 4))
+    one, other = (
+        datasets.from_batches(data.shuffle(40, seed=seed).batch(8))
+        for seed in (1, 2)
+    )
+    assert one.digest == other.digest
+    assert one.digest != datasets.from_batches(data, seed=1).digest
+
+
+def test_a_data_set_that_never_ends_is_refused():
+    data = tf.data.Dataset.from_tensor_slices((np.zeros((4, 2, 2)), range(4)))
+    with pytest.raises(DataError, match="repeats without an end"):
+        datasets.from_batches(data.batch(2).repeat())
+
+
+def test_a_data_set_of_keras_is_read_once():
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return 5
+
+        def __getitem__(self, index):
+            labels = np.arange(8) % 4
+            return np.full((8, 2, 2, 1), index % 5 / 5, np.float32), labels
+
+    read = datasets.from_batches(Batches())
+    splits = (read.train, read.validation, read.test)
+    assert sum(map(len, splits)) == 5 * 8
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_as_high_as_there_are_classes_are_images(channels):
+    images = np.random.default_rng(0).random((80, 4, 4, channels), np.float32)
+    labels = np.eye(4)[np.arange(80) % 4]
+    data = tf.data.Dataset.from_tensor_slices((images, labels))
+    read = datasets.from_batches(data)
+    assert (read.input_shape, read.num_classes) == ((4, 4, channels), 4)
+
+
+def test_what_keras_loads_keeps_its_own_test_split():
+    images = np.arange(100 * 4, dtype=np.uint8).reshape(100, 2, 2)
+    labels = (np.arange(100) % 4)[:, None]
+    pairs = ((images[:80], labels[:80]), (images[80:], labels[80:]))
+    read = datasets.of(pairs, validation_fraction=0.2, seed=0)
+    assert tuple(map(len, (read.train, read.validation))) == (64, 16)
+    np.testing.assert_array_equal(read.test.images[..., 0], images[80:])
+    np.testing.assert_array_equal(read.test.labels, labels[80:, 0])
+
+
+def _made_by_hand(scale: float = 1.0, missing: int | None = None) -> Dataset:
+    """Sorted by class, floats up to `scale`."""
+    images = np.linspace(0, scale, 80 * 4, dtype=np.float32)
+    labels = np.repeat(np.arange(4), 20)
+    split = Split(images.reshape(80, 2, 2, 1), labels)
+    return Dataset("mine", 4, split[labels != missing], split, split)
+
+
+def test_a_data_set_made_by_hand_is_mixed():
+    given = _made_by_hand()
+    read = datasets.of(given, validation_fraction=0.1, seed=0)
+    assert set(read.train.labels[:20].tolist()) == set(range(4))
+    assert sorted(_ids(read.train)) == sorted(_ids(given.train))
+    np.testing.assert_array_equal(read.test.images, given.test.images)
+
+
+def test_a_data_set_made_by_hand_is_checked():
+    read = datasets.of(_made_by_hand(255.0), validation_fraction=0.1, seed=0)
+    assert read.train.images.dtype == read.test.images.dtype == np.uint8
+    with pytest.raises(DataError, match="there are none of 2"):
+        datasets.of(_made_by_hand(missing=2), validation_fraction=0.1, seed=0)
 
 
 def test_a_tf_data_set_with_images_of_many_shapes_is_refused():

@@ -1,5 +1,6 @@
 """Tests of `archcomp_tf.limits`."""
 
+import numpy as np
 import pytest
 
 from archcomp_tf import cost
@@ -28,6 +29,15 @@ def test_what_may_be_lost_asks_for_the_smallest_else_for_the_best(
     limits, objective
 ):
     assert Limits(**limits).objective(0.9, 1000) == objective
+
+
+def test_numbers_of_any_kind_are_plain_ones():
+    limits = Limits(max_params=0.05 * 577_610, max_latency_ms=np.float32(0.5))
+    assert limits.given == {"max_params": 28_880, "max_latency_ms": 0.5}
+    assert type(limits.max_params) is int
+    assert type(limits.max_latency_ms) is float
+    with pytest.raises(ValueError, match="max_params > 0; got 0.5"):
+        Limits(max_params=0.5)
 
 
 @pytest.mark.parametrize(

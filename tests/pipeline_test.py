@@ -17,6 +17,7 @@ import tensorflow as tf
 import tiny
 
 import archcomp_tf
+from archcomp_tf.architecture import Architecture
 from archcomp_tf.backend import BackendError
 from archcomp_tf.builder import build
 from archcomp_tf.config import ConfigError
@@ -473,6 +474,39 @@ def test_a_finished_run_is_found_with_another_number_of_workers(
     other = config.copy_and_resolve_references()
     other.num_workers = 7
     assert Pipeline(other, again).run().results == result.results
+
+
+def test_a_run_with_other_images_is_refused(finished):
+    config, workdir, _ = finished
+    other = tiny.dataset()
+    with pytest.raises(OtherConfigError, match="with another data set"):
+        Pipeline(config, workdir, dataset=other).run()
+
+
+def test_a_run_with_another_teacher_is_refused(tmp_path):
+    network = Architecture.parse("conv3x3-4")
+    one, other = (build(network, tiny.SHAPE, 2) for _ in range(2))
+    config = tiny.config("")
+    config.teacher.architecture = ""
+    Pipeline(config, tmp_path, teacher=one, dataset=tiny.dataset()).teacher()
+    Pipeline(config, tmp_path, teacher=one, dataset=tiny.dataset())
+    with pytest.raises(OtherConfigError, match="with another teacher"):
+        Pipeline(config, tmp_path, teacher=other, dataset=tiny.dataset())
+
+
+def test_a_run_whose_teacher_was_saved_anew_is_refused(tmp_path):
+    path, workdir = tmp_path / "teacher.keras", tmp_path / "workdir"
+    config = tiny.config("")
+    config.teacher.architecture, config.teacher.model = "", str(path)
+    network = Architecture.parse("conv3x3-4")
+    build(network, tiny.SHAPE, 2).save(path)
+    Pipeline(config, workdir, dataset=tiny.dataset()).teacher()
+    Pipeline(config, workdir, dataset=tiny.dataset())
+    build(network, tiny.SHAPE, 2).save(path)
+    with pytest.raises(OtherConfigError, match="with another teacher"):
+        Pipeline(config, workdir, dataset=tiny.dataset())
+    path.unlink()  # a run that was carried elsewhere without it goes on
+    Pipeline(config, workdir, dataset=tiny.dataset())
 
 
 @pytest.mark.parametrize(
