@@ -18,6 +18,7 @@ from archcomp_tf.architecture import Architecture
 from archcomp_tf.corpus import OK, Record
 from archcomp_tf.latent import LatentMap
 from archcomp_tf.layer import Shape
+from archcomp_tf.progress import duration
 
 
 def html_report(
@@ -101,14 +102,14 @@ def _time_section(seconds: Mapping[str, float]) -> str:
     total, longest = sum(seconds.values()), max(seconds.values())
     rows = (
         f'<tr><th scope="row">{html.escape(stage)}</th>'
-        f"<td>{_duration(s)}</td><td>{s / total:.0%}</td><td>"
+        f"<td>{duration(s)}</td><td>{s / total:.0%}</td><td>"
         f'<span class="bar" style="--share:{s / longest:.4f}"></span></td></tr>'
         for stage, s in seconds.items()
     )
     return page.section(
         "Where the time went",
         '<table class="time"><caption>Wall time of the stages, '
-        f"{_duration(total)} in all.</caption><thead><tr>"
+        f"{duration(total)} in all.</caption><thead><tr>"
         '<th scope="col">stage</th><th scope="col">time</th>'
         '<th scope="col">share</th><td></td></tr></thead><tbody>',
         *rows,
@@ -135,13 +136,3 @@ def _origin_section(results: Mapping[str, Any]) -> str:
         ),
         page.details("The config", f"<pre>{html.escape(config)}</pre>"),
     )
-
-
-def _duration(seconds: float) -> str:
-    """For example "52 s", "2 min 13 s", "1 h 4 min"."""
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 1:
-        return f"{rest} s"
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
