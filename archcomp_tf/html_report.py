@@ -19,6 +19,7 @@ from archcomp_tf.corpus import OK, Record
 from archcomp_tf.latent import LatentMap
 from archcomp_tf.layer import Shape
 from archcomp_tf.progress import duration
+from archcomp_tf.results import headline, networks
 
 
 def html_report(
@@ -55,11 +56,7 @@ def html_report(
             f"Expected the student {student} among the records; got "
             f"{len(labelled)} other networks."
         )
-    networks = {
-        "teacher": results["teacher"],
-        "student": results["student"],
-        **results["controls"],
-    }
+    finals = networks(results)
     teacher_parts, student_parts = (
         anatomy(architecture, input_shape, num_classes)
         for architecture in (
@@ -73,17 +70,17 @@ def html_report(
             part.num_params for part in teacher_parts
         )
     return page.page(
-        f"{results['dataset']}: {comparison.headline(results)}",
+        f"{results['dataset']}: {headline(results)}",
         [
             comparison.answer_section(results),
-            comparison.controls_section(networks),
-            comparison.files_section(results.get("files", {})),
+            comparison.controls_section(finals),
+            comparison.files_section(results["files"]),
             layers_section(teacher_parts, student_parts, others),
             exhibits.front_section(
                 labelled,
                 len(records) - len(labelled),
-                comparison.network_marks(networks, "validation_accuracy"),
-                comparison.networks_legend(networks),
+                comparison.network_marks(finals, "validation_accuracy"),
+                comparison.networks_legend(finals),
             ),
             exhibits.map_section(labelled, latent, student),
             exhibits.predictions_section(

@@ -68,6 +68,7 @@ ROOMS = (
     "measurement",
     "limits",
     "plots",
+    "results",
     "exhibits",
     "comparison",
     "html_report",
