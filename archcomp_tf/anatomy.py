@@ -25,13 +25,13 @@ class Part:
         classifier.
       output_shape: without the batch.
       num_params: weights, trainable or not.
-      num_multiply_adds: for one image.
+      num_flops: operations for one image, two a multiply-add.
     """
 
     layer: Layer | None
     output_shape: Shape
     num_params: int
-    num_multiply_adds: int
+    num_flops: int
 
 
 def anatomy(
@@ -39,7 +39,7 @@ def anatomy(
 ) -> list[Part]:
     """The layers of a network in order, `identity` ones too, and its end.
 
-    The parameters and multiply-adds of the parts sum to those of the network.
+    The parameters and operations of the parts sum to those of the network.
 
     Args:
       architecture: the network.
@@ -49,7 +49,7 @@ def anatomy(
 
     def costs(layers: tuple[Layer, ...], shape: Shape) -> tuple[int, int]:
         network = Architecture(layers), shape, num_classes
-        return cost.num_params(*network), cost.num_multiply_adds(*network)
+        return cost.num_params(*network), cost.num_flops(*network)
 
     parts, shape = [], tuple(input_shape)
     for layer in architecture.layers:
@@ -121,7 +121,7 @@ def layers_section(
         f"{more}</caption><thead>"
         '<tr><td colspan="3"></td>'
         '<th colspan="2" scope="colgroup">parameters</th>'
-        '<th colspan="2" scope="colgroup">multiply-adds</th></tr>'
+        '<th colspan="2" scope="colgroup">FLOPs</th></tr>'
         f'<tr><th scope="col" class="layer">{name}</th>'
         '<th scope="col" class="layer text">student</th>'
         '<th scope="col" class="text">what was done</th>',
@@ -154,7 +154,7 @@ def _cost_cells(teacher: Sequence[Part], student: Sequence[Part]) -> str:
     cells = []
     for unit, field in (
         ("parameters", "num_params"),
-        ("multiply-adds", "num_multiply_adds"),
+        ("FLOPs", "num_flops"),
     ):
         for parts in (teacher, student):
             count = sum(getattr(part, field) for part in parts)

@@ -9,36 +9,32 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from archcomp_tf import page
 from archcomp_tf.charts import LOG, Axis, Mark, legend, scatter
 from archcomp_tf.exhibits import describe
+from archcomp_tf.results import (
+    TEACHER_FILE,
+    all_test_accuracies,
+    file_title,
+    headline,
+    mean_and_spread,
+    megaflops,
+    num_file_images,
+    times_less,
+    title,
+)
 
 Networks = Mapping[str, Mapping[str, Any]]  # name in results.json -> its row
 
-# Name in results.json -> name on the page, style and shape of its mark; any
-# other network is one that a config names, under its own name.
+# Name in results.json -> style and shape of its mark; any other network is one
+# that a config names.
 _LOOKS = {
-    "teacher": ("teacher", "teacher", "square"),
-    "student": ("student", "student", "star"),
-    "width_scaled": ("teacher scaled in width", "width_scaled", "triangle"),
-    "around_scaled": (
-        *("searched around, scaled in width", "width_scaled", "triangle"),
-    ),
-    "random_search": ("best of random search", "random_search", "diamond"),
+    "teacher": ("teacher", "square"),
+    "student": ("student", "star"),
+    "width_scaled": ("width_scaled", "triangle"),
+    "around_scaled": ("width_scaled", "triangle"),
+    "random_search": ("random_search", "diamond"),
 }
-
-
-def headline(results: Mapping[str, Any]) -> str:
-    """The answer in one sentence, plain text, of a results.json."""
-    teacher, student = results["teacher"], results["student"]
-    lost = 100 * (teacher["test_accuracy"] - student["test_accuracy"])
-    change = "lost" if lost >= 0 else "gained"
-    return (
-        f"{student['compression_ratio']:.1f} times smaller, {abs(lost):.2f} "
-        f"points of test accuracy {change}"
-    )
 
 
 def answer_section(results: Mapping[str, Any]) -> str:
@@ -58,14 +54,15 @@ def answer_section(results: Mapping[str, Any]) -> str:
         ),
     ]
     if teacher["num_flops"] is not None:
-        work = [network["num_flops"] // 2 for network in (teacher, student)]
+        work = [network["num_flops"] for network in (teacher, student)]
         text = (
-            f"{work[1]:,} multiply-adds an image; the teacher has {work[0]:,}"
+            f"{megaflops(student)} MFLOPs an image; the teacher has "
+            f"{megaflops(teacher)}"
         )
         entries.append((*_times(*work, "less work", "more work"), text))
-    files = results.get("files", {})
+    files = results["files"]
     students = {n: f for n, f in files.items() if n.startswith("student")}
-    if (before := files.get("teacher_float32")) and students:
+    if (before := files.get(TEACHER_FILE)) and students:
         for field, words, text in (
             ("bytes", ("smaller file", "larger file"), _size_text),
             ("latency_ms", ("faster", "slower"), _time_text),
@@ -95,17 +92,17 @@ def answer_section(results: Mapping[str, Any]) -> str:
 def controls_section(networks: Networks) -> str:
     """The networks side by side, and what that says."""
     size = networks["teacher"]["num_params"]
-    columns = ["network", "parameters", "smaller", "multiply-adds"]
+    columns = ["network", "parameters", "smaller", "MFLOPs"]
     columns += ["validation", "test", "test, all trainings"]
     rows = [
         [
-            _look(name)[0],
+            title(name),
             f"{network['num_params']:,}",
             f"{size / network['num_params']:.1f}×",
-            _multiply_adds(network),
+            megaflops(network),
             f"{network['validation_accuracy']:.2%}",
             f"{network['test_accuracy']:.2%}",
-            _mean_and_spread(_tests(network)),
+            _mean_and_spread(all_test_accuracies(network)),
         ]
         for name, network in networks.items()
     ]
@@ -113,14 +110,14 @@ def controls_section(networks: Networks) -> str:
         Mark(
             network["num_params"],
             test,
-            f"{_look(name)[0]}, one training: {test:.2%}",
+            f"{title(name)}, one training: {test:.2%}",
             f"{_look(name)[1]} one",
         )
         for name, network in networks.items()
-        for test in _tests(network)
+        for test in all_test_accuracies(network)
     ] + network_marks(networks, "test_accuracy")
     verdicts = (
-        _verdict(_look(name)[0], network, networks["student"])
+        _verdict(title(name), network, networks["student"])
         for name, network in networks.items()
         if name not in ("teacher", "student")
     )
@@ -133,7 +130,8 @@ def controls_section(networks: Networks) -> str:
         page.table(
             "Choices were made on the validation images; the test images were "
             "read once, at the end. Of all trainings: mean ± standard "
-            "deviation (how many).",
+            "deviation (how many). MFLOPs: millions of operations an image, "
+            "two a multiply-add.",
             columns,
             rows,
             [_look(name)[1] for name in networks],
@@ -154,18 +152,14 @@ def controls_section(networks: Networks) -> str:
     )
 
 
-def _multiply_adds(network: Mapping[str, Any]) -> str:
-    """Nothing of a teacher that is not what is searched around."""
-    work = network["num_flops"]
-    return "" if work is None else f"{work // 2:,}"
-
-
 def _verdict(
     name: str, control: Mapping[str, Any], student: Mapping[str, Any]
 ) -> str:
     """What a control says of the student, in a list item."""
     # Of several trainings the mean says more than the one that was kept.
-    accuracies = [float(np.mean(_tests(n))) for n in (control, student)]
+    accuracies = [
+        mean_and_spread(all_test_accuracies(n))[0] for n in (control, student)
+    ]
     ahead = round(100 * (accuracies[1] - accuracies[0]), 2)
     if ahead:
         side = "below" if ahead > 0 else "above"
@@ -189,25 +183,23 @@ def files_section(files: Mapping[str, Mapping[str, float]]) -> str:
     """
     if not files:
         return ""
-    teacher = files.get("teacher_float32")
 
-    def times(file, field, digits):
-        if not teacher:
-            return ""
-        return f"{teacher[field] / file[field]:.{digits}f}×"
+    def times(name, field, digits):
+        ratio = times_less(files, name, field)
+        return "" if ratio is None else f"{ratio:.{digits}f}×"
 
     rows = [
         [
-            _file_name(name),
+            file_title(name),
             _size_text(file["bytes"]),
-            times(file, "bytes", 1),
+            times(name, "bytes", 1),
             f"{file['accuracy']:.2%}",
             _time_text(file["latency_ms"]),
-            times(file, "latency_ms", 2),
+            times(name, "latency_ms", 2),
         ]
         for name, file in files.items()
     ]
-    (num_images,) = {file["num_images"] for file in files.values()}
+    num_images = num_file_images(files)
     return page.section(
         "The files",
         page.table(
@@ -222,14 +214,15 @@ def files_section(files: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def _look(name: str) -> tuple[str, str, str]:
-    return _LOOKS.get(name, (name, "other", "wedge"))
+    """A network's title, and the style and shape of its mark."""
+    return title(name), *_LOOKS.get(name, ("other", "wedge"))
 
 
 def network_marks(networks: Networks, field: str) -> list[Mark]:
     """The networks over their parameters, the student above the others."""
     marks = []
     for name, network in networks.items():
-        title, style, shape = _look(name)
+        text, style, shape = _look(name)
         described = describe(
             network[field], network["num_params"], network["architecture"]
         )
@@ -237,7 +230,7 @@ def network_marks(networks: Networks, field: str) -> list[Mark]:
             Mark(
                 network["num_params"],
                 network[field],
-                f"{title}: {described}",
+                f"{text}: {described}",
                 style,
                 shape,
             )
@@ -246,21 +239,16 @@ def network_marks(networks: Networks, field: str) -> list[Mark]:
 
 
 def networks_legend(networks: Networks) -> str:
+    """What the marks of `network_marks` stand for, an entry a network."""
     return legend([_look(name) for name in networks])
-
-
-def _tests(network: Mapping[str, Any]) -> list[float]:
-    """Test accuracies of all trainings that are known."""
-    training = network.get("training", network)
-    return training.get("test_accuracies") or [network["test_accuracy"]]
 
 
 def _mean_and_spread(accuracies: Sequence[float]) -> str:
     """Mean and sample standard deviation, of more than one."""
     if len(accuracies) < 2:
         return "–"
-    mean, spread = np.mean(accuracies), np.std(accuracies, ddof=1)
-    return f"{100 * mean:.2f} ± {100 * spread:.2f}% ({len(accuracies)})"
+    mean, spread = mean_and_spread([100 * a for a in accuracies])
+    return f"{mean:.2f} ± {spread:.2f}% ({len(accuracies)})"
 
 
 def _times(
@@ -270,11 +258,6 @@ def _times(
     if after <= before:
         return f"{before / after:.1f}×", less
     return f"{after / before:.1f}×", more
-
-
-def _file_name(name: str) -> str:
-    """For example "student, int8"."""
-    return name.replace("_", ", ")
 
 
 def _size_text(num_bytes: float) -> str:

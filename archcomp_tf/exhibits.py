@@ -5,6 +5,7 @@ Each is a section of a page: a chart, and what it says.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -117,60 +118,24 @@ def map_section(
         Line(path[::4], "descent" if index else "descent first")
         for index, path in enumerate(paths.swapaxes(0, 1))
     ]
-    over = [
-        Mark(
-            *point,
-            "end of a descent: "
-            + describe(accuracy, round(10**log_params), decoded),
-            "end",
-        )
-        for point, accuracy, log_params, decoded in zip(
-            paths[-1],
-            latent.accuracy[-1],
-            latent.log_params[-1].astype(float),
-            latent.decoded[-1],
-            strict=True,
-        )
-    ]
+    over = _descent_ends(latent, paths[-1])
     over.append(Mark(*paths[0, 0], "teacher", "teacher", "square"))
     over += [
         Mark(*point, "student", "student", "star")
         for point, record in zip(z, labelled, strict=True)
         if record.architecture.fingerprint == student
     ]
-    charts = []
-    for name, values, text in (
-        ("accuracy", [r.accuracy for r in labelled], "{:.1%}"),
-        ("parameters", [r.num_params for r in labelled], "{:,.0f}"),
-    ):
-        limits = np.quantile(
-            values, np.arange(1, _NUM_COLOURS + 1) / _NUM_COLOURS
+    places = [
+        Mark(*point, _mark(record, "").text, "")
+        for point, record in zip(z, labelled, strict=True)
+    ]
+    maps = [
+        _coloured_map(name, values, number, places, over, lines, axes)
+        for name, values, number in (
+            ("accuracy", [r.accuracy for r in labelled], "{:.1%}"),
+            ("parameters", [r.num_params for r in labelled], "{:,.0f}"),
         )
-        marks = [
-            Mark(*point, _mark(record, "").text, f"q{colour}")
-            for point, record, colour in zip(
-                z, labelled, np.searchsorted(limits, values), strict=True
-            )
-        ]
-        chart = scatter(
-            marks + over,
-            *axes,
-            description=f"Map of the embedding, coloured by {name}, with the "
-            "paths of descents.",
-            lines=lines,
-            with_ticks=False,
-        )
-        entries = [
-            (f"to {text.format(limit)}", f"q{colour}", "circle")
-            for colour, limit in enumerate(limits)
-        ]
-        charts.append(
-            page.figure(
-                chart,
-                f"By {name}; a fifth of the networks has each colour.",
-                legend(entries),
-            )
-        )
+    ]
     return page.section(
         "The map of the embedding",
         page.paragraph(
@@ -187,7 +152,76 @@ def map_section(
                 ("end of a descent", "end", "circle"),
             ]
         ),
-        f'<div class="pair">{"".join(charts)}</div>',
+        f'<div class="pair">{"".join(maps)}</div>',
+    )
+
+
+def _descent_ends(latent: LatentMap, points: np.ndarray) -> list[Mark]:
+    """Where descents end, and which networks these are.
+
+    Args:
+      latent: B descents.
+      points: `[B, 2]`, their ends on the plane.
+    """
+    return [
+        Mark(
+            *point,
+            "end of a descent: "
+            + describe(accuracy, round(10**log_params), decoded),
+            "end",
+        )
+        for point, accuracy, log_params, decoded in zip(
+            points,
+            latent.accuracy[-1],
+            latent.log_params[-1].astype(float),
+            latent.decoded[-1],
+            strict=True,
+        )
+    ]
+
+
+def _coloured_map(
+    name: str,
+    values: Sequence[float],
+    number: str,
+    networks: Sequence[Mark],
+    over: Sequence[Mark],
+    lines: Sequence[Line],
+    axes: Sequence[Axis],
+) -> str:
+    """The map, with a fifth of the networks in each colour.
+
+    Args:
+      name: what they are coloured by.
+      values: of it, one a network.
+      number: format of a value.
+      networks: where they are; the colour is their style.
+      over: marks above them.
+      lines: below them.
+      axes: to the right and upward.
+    """
+    limits = np.quantile(values, np.arange(1, _NUM_COLOURS + 1) / _NUM_COLOURS)
+    colours = np.searchsorted(limits, values)
+    marks = [
+        dataclasses.replace(mark, style=f"q{colour}")
+        for mark, colour in zip(networks, colours, strict=True)
+    ]
+    chart = scatter(
+        [*marks, *over],
+        *axes,
+        description=f"Map of the embedding, coloured by {name}, with the "
+        "paths of descents.",
+        lines=lines,
+        with_ticks=False,
+    )
+    entries = [
+        (f"to {number.format(limit)}", f"q{colour}", "circle")
+        for colour, limit in enumerate(limits)
+    ]
+    return page.figure(
+        chart,
+        f"By {name}; a fifth of the networks has each colour.",
+        legend(entries),
     )
 
 

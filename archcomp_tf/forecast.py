@@ -20,6 +20,7 @@ from archcomp_tf.cost import num_activations, num_flops, num_params
 from archcomp_tf.layer import Shape
 from archcomp_tf.ledger import initial_samples
 from archcomp_tf.preprocessing import Preprocessing
+from archcomp_tf.progress import duration
 from archcomp_tf.run import Run
 from archcomp_tf.teachers import TEACHERS, named
 from archcomp_tf.training import Recipe
@@ -37,7 +38,6 @@ _STEP_SECONDS = 1e-3
 _EMBEDDING_SECONDS = 30.0
 _THINKING_SECONDS = 1.0
 _REPORT_SECONDS = 30.0
-_MINUTE, _HOUR = 60, 3600
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,15 +180,6 @@ def forecast_lines(run: Run, steps: list[Step]) -> list[str]:
         f"in all about {total}, {config.num_workers} trainings at a time; "
         f"stopped and started again, it goes on in {run.workdir.path}",
     ]
-
-
-def duration(seconds: float) -> str:
-    """For example "40 s", "12 min", "2.5 h"."""
-    if seconds < 1.5 * _MINUTE:
-        return f"{seconds:.0f} s"
-    if seconds < 1.5 * _HOUR:
-        return f"{seconds / _MINUTE:.0f} min"
-    return f"{seconds / _HOUR:.1f} h"
 
 
 def _call(name: str, fields: Mapping[str, float]) -> str:

@@ -18,6 +18,8 @@ from archcomp_tf.architecture import Architecture
 from archcomp_tf.corpus import OK, Record
 from archcomp_tf.latent import LatentMap
 from archcomp_tf.layer import Shape
+from archcomp_tf.progress import duration
+from archcomp_tf.results import headline, networks
 
 
 def html_report(
@@ -54,11 +56,7 @@ def html_report(
             f"Expected the student {student} among the records; got "
             f"{len(labelled)} other networks."
         )
-    networks = {
-        "teacher": results["teacher"],
-        "student": results["student"],
-        **results["controls"],
-    }
+    finals = networks(results)
     teacher_parts, student_parts = (
         anatomy(architecture, input_shape, num_classes)
         for architecture in (
@@ -72,17 +70,17 @@ def html_report(
             part.num_params for part in teacher_parts
         )
     return page.page(
-        f"{results['dataset']}: {comparison.headline(results)}",
+        f"{results['dataset']}: {headline(results)}",
         [
             comparison.answer_section(results),
-            comparison.controls_section(networks),
-            comparison.files_section(results.get("files", {})),
+            comparison.controls_section(finals),
+            comparison.files_section(results["files"]),
             layers_section(teacher_parts, student_parts, others),
             exhibits.front_section(
                 labelled,
                 len(records) - len(labelled),
-                comparison.network_marks(networks, "validation_accuracy"),
-                comparison.networks_legend(networks),
+                comparison.network_marks(finals, "validation_accuracy"),
+                comparison.networks_legend(finals),
             ),
             exhibits.map_section(labelled, latent, student),
             exhibits.predictions_section(
@@ -101,14 +99,14 @@ def _time_section(seconds: Mapping[str, float]) -> str:
     total, longest = sum(seconds.values()), max(seconds.values())
     rows = (
         f'<tr><th scope="row">{html.escape(stage)}</th>'
-        f"<td>{_duration(s)}</td><td>{s / total:.0%}</td><td>"
+        f"<td>{duration(s)}</td><td>{s / total:.0%}</td><td>"
         f'<span class="bar" style="--share:{s / longest:.4f}"></span></td></tr>'
         for stage, s in seconds.items()
     )
     return page.section(
         "Where the time went",
         '<table class="time"><caption>Wall time of the stages, '
-        f"{_duration(total)} in all.</caption><thead><tr>"
+        f"{duration(total)} in all.</caption><thead><tr>"
         '<th scope="col">stage</th><th scope="col">time</th>'
         '<th scope="col">share</th><td></td></tr></thead><tbody>',
         *rows,
@@ -135,13 +133,3 @@ def _origin_section(results: Mapping[str, Any]) -> str:
         ),
         page.details("The config", f"<pre>{html.escape(config)}</pre>"),
     )
-
-
-def _duration(seconds: float) -> str:
-    """For example "52 s", "2 min 13 s", "1 h 4 min"."""
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 1:
-        return f"{rest} s"
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"

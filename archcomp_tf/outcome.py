@@ -26,7 +26,8 @@ from archcomp_tf.inference import accuracy
 from archcomp_tf.latent import LatentMap
 from archcomp_tf.litert import PRECISIONS, ConversionError, export_litert
 from archcomp_tf.measurement import measure
-from archcomp_tf.report import assemble_results, results_text
+from archcomp_tf.report import results_text
+from archcomp_tf.results import assemble_results, trained
 from archcomp_tf.run import Run
 
 _LOGGER = logging.getLogger(__name__)
@@ -71,8 +72,7 @@ def _test_accuracies(
     teacher = keras.models.load_model(run.path("teacher/model.keras"))
     scaled = run.preprocessing.scaled_split(run.dataset.test)
     accuracies = {"teacher": [accuracy(teacher, scaled)]}
-    networks = {"student": stages["students"], **stages["controls"]["networks"]}
-    for name, network in networks.items():
+    for name, network in trained(stages).items():
         accuracies[name] = [
             accuracy(keras.models.load_model(run.path(p)), run.features.test)
             for p in network["trainings"]

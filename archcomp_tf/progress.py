@@ -14,9 +14,20 @@ import time
 
 _LOGGER = logging.getLogger(__name__)
 
+_MINUTE, _HOUR = 60, 3600  # seconds
+
+
+def duration(seconds: float) -> str:
+    """For example "40 s", "12 min", "2.5 h"."""
+    if seconds < 1.5 * _MINUTE:
+        return f"{seconds:.0f} s"
+    if seconds < 1.5 * _HOUR:
+        return f"{seconds / _MINUTE:.0f} min"
+    return f"{seconds / _HOUR:.1f} h"
+
 
 class Progress:
-    """Logs "stage 12/32: last result, 38 s to go" as a step advances.
+    """Logs "stage 12/32: last result, 12 min to go" as a step advances.
 
     Args:
       stage: what is being done, for example "labelling".
@@ -51,10 +62,10 @@ class Progress:
         self._last_line = now
         elapsed = now - self._start
         if finished:
-            time_text = f"took {elapsed:.0f} s"
+            time_text = f"took {duration(elapsed)}"
         else:
             to_go = elapsed / (done - self._done_before) * (self.total - done)
-            time_text = f"{to_go:.0f} s to go"
+            time_text = f"{duration(to_go)} to go"
         parts = [part for part in (result, time_text) if part]
         _LOGGER.info(
             "%s %s/%d: %s",

@@ -288,9 +288,8 @@ def _draw(output, autoencoder, oracle, unseen, truth, paths) -> None:
 
 def _table(output: pathlib.Path) -> str:
     """Mean and spread over the seeds, a column a variant."""
-    import numpy as np
-
     from archcomp_tf.report import markdown_table
+    from archcomp_tf.results import mean_and_spread
 
     runs: dict[str, list[dict]] = {}
     for path in sorted(output.glob("*_*.json")):
@@ -306,8 +305,7 @@ def _table(output: pathlib.Path) -> str:
                 for part in key.split("."):
                     value = value[part]
                 values.append(value)
-            spread = np.std(values, ddof=1) if len(values) > 1 else 0.0
-            row.append(f"{np.mean(values):.4g} +- {spread:.2g}")
+            row.append("{:.4g} +- {:.2g}".format(*mean_and_spread(values)))
         rows.append(row)
     any_run = next(iter(runs.values()))[0]
     seeds = sorted({run["seed"] for group in runs.values() for run in group})

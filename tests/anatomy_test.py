@@ -24,9 +24,7 @@ def test_the_parts_sum_to_the_network(architecture, input_shape, num_classes):
     network = architecture, input_shape, num_classes
     assert [p.layer for p in parts] == [*architecture.layers, None]
     assert sum(p.num_params for p in parts) == cost.num_params(*network)
-    assert sum(p.num_multiply_adds for p in parts) == cost.num_multiply_adds(
-        *network
-    )
+    assert sum(p.num_flops for p in parts) == cost.num_flops(*network)
     assert parts[-1].output_shape == (num_classes,)
 
 
@@ -36,8 +34,9 @@ def test_a_part_has_the_shape_and_the_cost_of_its_layer():
     assert conv.output_shape == removed.output_shape == (5, 4, 4)
     # Weights, bias and four numbers of batch norm a channel.
     assert conv.num_params == 9 * 2 * 4 + 4 + 4 * 4
-    assert conv.num_multiply_adds == 5 * 4 * 9 * 2 * 4
-    assert (removed.num_params, removed.num_multiply_adds) == (0, 0)
+    # A multiply and an add for each weight of a kernel at each place.
+    assert conv.num_flops == 2 * 5 * 4 * 9 * 2 * 4
+    assert (removed.num_params, removed.num_flops) == (0, 0)
     assert (dense.output_shape, dense.num_params) == ((5,), 4 * 5 + 5)
     assert (classifier.layer, classifier.num_params) == (None, 5 * 3 + 3)
 

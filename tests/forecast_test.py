@@ -8,6 +8,7 @@ from archcomp_tf import forecast
 from archcomp_tf.builder import build
 from archcomp_tf.config import objective_config
 from archcomp_tf.pipeline import STAGES
+from archcomp_tf.progress import duration
 from archcomp_tf.run import Run
 
 _FLOPS_A_SECOND, _VALUES_A_SECOND = 1e9, 1e8
@@ -160,21 +161,13 @@ def test_the_header_says_what_is_wanted_and_where_it_goes_on(tmp_path):
     )
     assert wanted == "wanted: Limits(max_params=500)"
     assert [line.partition(":")[0] for line in stages] == list(STAGES)
-    total = forecast.duration(sum(step.seconds for step in steps))
+    total = duration(sum(step.seconds for step in steps))
     assert last.startswith(f"in all about {total}") and str(tmp_path) in last
     without = _run(tmp_path / "other")
     assert (
         forecast.forecast_lines(without, steps)[1]
         == "wanted: LogParams(weight=0.05)"
     )
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(40, "40 s"), (700, "12 min"), (9000, "2.5 h")],
-)
-def test_durations_are_rounded_as_people_say_them(seconds, text):
-    assert forecast.duration(seconds) == text
 
 
 def test_the_speed_of_this_machine_is_a_plausible_one(monkeypatch):

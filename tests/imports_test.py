@@ -70,6 +70,7 @@ ROOMS = (
     "measurement",
     "limits",
     "plots",
+    "results",
     "exhibits",
     "comparison",
     "html_report",

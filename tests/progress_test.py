@@ -6,7 +6,7 @@ import types
 import pytest
 
 from archcomp_tf import progress
-from archcomp_tf.progress import Progress
+from archcomp_tf.progress import Progress, duration
 
 
 @pytest.fixture
@@ -33,6 +33,18 @@ def advance(clock, caplog):
     return advance
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        *((0.4, "0 s"), (40, "40 s"), (89, "89 s")),
+        *((100, "2 min"), (700, "12 min"), (5000, "83 min")),
+        *((9000, "2.5 h"), (90_000, "25.0 h")),
+    ],
+)
+def test_durations_are_rounded_as_people_say_them(seconds, text):
+    assert duration(seconds) == text
+
+
 def test_a_line_says_stage_steps_last_result_and_time_to_go(advance):
     labels = Progress("labelling", 8)
     last = advance(labels, 3, 10, result="91.2%")[-1]
@@ -53,7 +65,7 @@ def test_a_step_may_be_done_in_part(clock, caplog):
         clock.now += 30
         trainings.reach(done)
     assert caplog.messages == [
-        "training 0.5/3: 150 s to go",
+        "training 0.5/3: 2 min to go",
         "training 1.2/3: 84 s to go",
         "training 2/3: 45 s to go",
     ]
@@ -66,9 +78,9 @@ def test_the_last_line_says_how_long_it_took(advance):
 
 def test_the_time_to_go_supposes_that_steps_stay_as_long_as_so_far(advance):
     labels = Progress("labelling", 10)
-    advance(labels, 1, 30)
-    # 40 s for 2 steps: the third to tenth take 20 s each.
-    assert advance(labels, 1, 10) == ["labelling 2/10: 160 s to go"]
+    advance(labels, 1, 15)
+    # 20 s for 2 steps: the third to tenth take 10 s each.
+    assert advance(labels, 1, 5) == ["labelling 2/10: 80 s to go"]
 
 
 def test_slow_steps_give_a_line_each(advance):

@@ -1,0 +1,180 @@
+"""results.json: what a run found, and what every report says of it alike.
+
+`report.py` sets it as text, `html_report.py` as a page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from archcomp_tf.environment import environment
+
+# Name in results.json -> in tables; any other is one that a config names.
+_TITLES = {
+    "width_scaled": "teacher scaled in width",
+    "around_scaled": "searched around, scaled in width",
+    "random_search": "best of random search",
+}
+
+TEACHER_FILE = "teacher_float32"  # what files are held against
+
+
+def assemble_results(
+    config: Mapping[str, Any],
+    dataset: str,
+    stages: Mapping[str, Mapping[str, Any]],
+    test_accuracies: Mapping[str, Sequence[float]],
+    files: Mapping[str, Mapping[str, float]],
+) -> dict[str, Any]:
+    """The contents of results.json.
+
+    Args:
+      config: of the run.
+      dataset: its name.
+      stages: what each stage before the report recorded, by its name.
+      test_accuracies: in [0, 1], of each training of "teacher", "student" and
+        the controls.
+      files: LiteRT file -> its bytes, accuracy and latency.
+
+    Returns:
+      Plain values, as JSON has them.  The teacher's num_flops are None where
+      its architecture is not its own, but what was searched around.
+    """
+    teacher = stages["teacher"]
+    finals = trained(stages)
+    fields = ("architecture", "num_params", "num_flops", "validation_accuracy")
+    rows = {
+        name: {field: network[field] for field in fields}
+        | {"test_accuracy": test_accuracies[name][network.get("best", 0)]}
+        for name, network in {"teacher": teacher, **finals}.items()
+    }
+    for name, network in finals.items():
+        rows[name] |= {
+            "fingerprint": network["fingerprint"],
+            "compression_ratio": teacher["num_params"] / network["num_params"],
+            # Of a control nothing was predicted.
+            "predicted_accuracy": network.get("predicted_accuracy"),
+            # From several seeds; the network given is the best on validation.
+            "validation_accuracies": network["validation_accuracies"],
+            "test_accuracies": list(test_accuracies[name]),
+        }
+    search, embedding = stages["search"], stages["autoencoder"]
+    return {
+        "config": dict(config),
+        "dataset": dataset,
+        "seed": config["seed"],
+        "seconds": {name: stage["seconds"] for name, stage in stages.items()},
+        "environment": {n: stage["environment"] for n, stage in stages.items()}
+        | {"report": environment()},
+        "teacher": rows["teacher"],
+        "student": rows["student"],
+        "controls": {
+            name: rows[name] for name in stages["controls"]["networks"]
+        },
+        "files": dict(files),
+        "search": {
+            key: search[key]
+            for key in ("num_labels", "num_known", "num_rounds")
+        },
+        "embedding": {
+            "exact_reconstruction": embedding["exact_reconstruction"],
+            "accuracy_spearman": search["accuracy_spearman"],
+            "params_mape": embedding["params_mape"],
+        },
+    }
+
+
+def trained(
+    stages: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Mapping[str, Any]]:
+    """What was trained to the end: "student", then each control by its name.
+
+    Args:
+      stages: what each stage recorded, by its name.
+    """
+    return {"student": stages["students"], **stages["controls"]["networks"]}
+
+
+def networks(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The rows of a results.json: "teacher", "student", then the controls."""
+    return {
+        "teacher": results["teacher"],
+        "student": results["student"],
+        **results["controls"],
+    }
+
+
+def title(name: str) -> str:
+    """What a network of `networks` is called in tables."""
+    return _TITLES.get(name, name)
+
+
+def headline(results: Mapping[str, Any]) -> str:
+    """The answer in one sentence, plain text with no full stop."""
+    teacher, student = results["teacher"], results["student"]
+    lost = 100 * (teacher["test_accuracy"] - student["test_accuracy"])
+    change = "lost" if lost >= 0 else "gained"
+    return (
+        f"{student['compression_ratio']:.1f} times smaller, {abs(lost):.2f} "
+        f"points of test accuracy {change}"
+    )
+
+
+def all_test_accuracies(network: Mapping[str, Any]) -> list[float]:
+    """In [0, 1], of all trainings of a network that are known."""
+    return network.get("test_accuracies") or [network["test_accuracy"]]
+
+
+def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and sample standard deviation, which is 0 of a single value.
+
+    Args:
+      values: one or more.
+    """
+    spread = np.std(values, ddof=1) if len(values) > 1 else 0.0
+    return float(np.mean(values)), float(spread)
+
+
+def megaflops(network: Mapping[str, Any]) -> str:
+    """Millions of operations an image; nothing where they are not known.
+
+    They are not of a teacher that is not what is searched around.
+    """
+    work = network["num_flops"]
+    return "" if work is None else f"{work / 1e6:.2f}"
+
+
+def file_title(name: str) -> str:
+    """What a file is called in tables, for example "student, int8"."""
+    return name.replace("_", ", ")
+
+
+def times_less(
+    files: Mapping[str, Mapping[str, float]], name: str, field: str
+) -> float | None:
+    """How many times less a file has than the teacher's in float32.
+
+    Args:
+      files: the "files" of results.json.
+      name: one of them.
+      field: what of it, "bytes" or "latency_ms".
+
+    Returns:
+      None where there is no such file of the teacher.
+    """
+    if TEACHER_FILE not in files:
+        return None
+    return files[TEACHER_FILE][field] / files[name][field]
+
+
+def num_file_images(files: Mapping[str, Mapping[str, float]]) -> int:
+    """How many of the first test images all files were judged by.
+
+    Raises:
+      ValueError: there are no files, or not all were judged by as many.
+    """
+    (num_images,) = {file["num_images"] for file in files.values()}
+    return num_images

@@ -1,0 +1,110 @@
+"""Tests of `archcomp_tf.results`."""
+
+import findings
+import pytest
+
+from archcomp_tf import results
+
+
+@pytest.mark.parametrize(
+    ("test", "change"),
+    [
+        (0.90, "3.00 points of test accuracy lost"),
+        (0.93, "0.00 points of test accuracy lost"),
+        (0.95, "2.00 points of test accuracy gained"),
+    ],
+)
+def test_the_answer_in_a_sentence(test, change):
+    found = findings.results()
+    found["student"]["test_accuracy"] = test
+    ratio = found["student"]["compression_ratio"]
+    assert results.headline(found) == f"{ratio:.1f} times smaller, {change}"
+
+
+def test_the_networks_stand_in_their_order_under_their_titles():
+    found = findings.results()
+    networks = results.networks(found)
+    assert [results.title(name) for name in networks] == [
+        *("teacher", "student", "teacher scaled in width"),
+        *("best of random search", "tinynet"),
+    ]
+    assert networks["teacher"] is found["teacher"]
+    assert networks["tinynet"] is found["controls"]["tinynet"]
+
+
+def test_of_a_network_that_was_trained_once_its_one_accuracy_is_known():
+    found = findings.results()
+    assert results.all_test_accuracies(found["teacher"]) == [0.93]
+    assert results.all_test_accuracies(found["student"]) == [0.90, 0.92, 0.91]
+
+
+@pytest.mark.parametrize(
+    ("values", "mean", "spread"),
+    [([3.0], 3, 0), ([1.0, 3.0], 2, 2**0.5), ([90, 92, 91], 91, 1)],
+)
+def test_the_spread_is_that_of_a_sample(values, mean, spread):
+    assert results.mean_and_spread(values) == pytest.approx((mean, spread))
+
+
+def test_work_that_is_not_known_is_left_out():
+    assert results.megaflops({"num_flops": 1_234_567}) == "1.23"
+    assert results.megaflops({"num_flops": None}) == ""
+
+
+def test_files_are_held_against_the_teachers():
+    files = findings.results()["files"]
+    assert results.times_less(files, "student_int8", "bytes") == 60
+    assert results.times_less(
+        files, "student_float32", "latency_ms"
+    ) == pytest.approx(4)
+    assert results.file_title("student_int8") == "student, int8"
+    assert results.num_file_images(files) == 2000
+    del files["teacher_float32"]
+    assert results.times_less(files, "student_int8", "bytes") is None
+
+
+def _trained(size, **fields):
+    return {
+        "architecture": f"conv3x3-{size}",
+        "num_params": size,
+        "num_flops": 2 * size,
+        "validation_accuracy": 0.9,
+        "seconds": 1.5,
+        "environment": {},
+    } | fields
+
+
+def test_the_results_are_those_of_the_best_training_of_each_network():
+    def seeds(best):
+        return {
+            "fingerprint": "f",
+            "validation_accuracies": [0.9, 0.8],
+            "best": best,
+        }
+
+    control = _trained(200, **seeds(0))
+    stages = {
+        "teacher": _trained(1000),
+        "autoencoder": {"exact_reconstruction": 1.0, "params_mape": 0.1},
+        "search": {
+            **{"num_labels": 9, "num_known": 0, "num_rounds": 2},
+            "accuracy_spearman": 0.5,
+        },
+        "students": _trained(100, predicted_accuracy=0.85, **seeds(1)),
+        "controls": {"networks": {"tinynet": control}},
+    }
+    for stage in stages.values():
+        stage |= {"seconds": 1.5, "environment": {}}
+    assert list(results.trained(stages)) == ["student", "tinynet"]
+    tests = {"teacher": [0.95], "student": [0.7, 0.8], "tinynet": [0.6, 0.5]}
+    found = results.assemble_results({"seed": 3}, "shapes", stages, tests, {})
+    assert found["seed"] == 3 and found["files"] == {}
+    teacher, student, tinynet = results.networks(found).values()
+    assert teacher["test_accuracy"] == 0.95
+    assert "test_accuracies" not in teacher
+    assert student["test_accuracy"] == 0.8
+    assert student["test_accuracies"] == [0.7, 0.8]
+    assert student["compression_ratio"] == 10
+    assert student["predicted_accuracy"] == 0.85
+    assert tinynet["test_accuracy"] == 0.6
+    assert tinynet["predicted_accuracy"] is None
