@@ -204,7 +204,7 @@ def files_section(files: Mapping[str, Mapping[str, float]]) -> str:
         "The files",
         page.table(
             "LiteRT files, measured in one run on one machine: the accuracy is "
-            f"that of the first {num_images:,} test images, the latency the "
+            f"that of {num_images:,} test images, the latency the "
             "median of one image.",
             ["file", "size", "smaller", "accuracy", "latency", "faster"],
             rows,

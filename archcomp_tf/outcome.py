@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from archcomp_tf.corpus import OK
 from archcomp_tf.dashboards import (
@@ -111,7 +112,10 @@ def _files(run: Run, student: str) -> dict[str, dict[str, float]]:
             _LOGGER.warning("no LiteRT files of the %s: %s", name, error)
             continue
         paths |= {f"{name}_{kind}": path for kind, path in files.items()}
-    return measure(paths, run.dataset.test[:_NUM_FILE_IMAGES])
+    # From all of the split, which may be sorted by class.
+    test = run.dataset.test
+    num = min(len(test), _NUM_FILE_IMAGES)
+    return measure(paths, test[np.linspace(0, len(test) - 1, num).astype(int)])
 
 
 def _write_pages(

@@ -82,7 +82,7 @@ def files_table(files: Mapping[str, Mapping[str, float]]) -> str:
     ]
     columns = (
         *("LiteRT file", "bytes", "smaller"),
-        f"test, first {num_file_images(files):,}",
+        f"test, {num_file_images(files):,} images",
         *("ms an image", "faster"),
     )
     return f"\n{markdown_table(columns, rows)}\n"

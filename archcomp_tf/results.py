@@ -171,7 +171,7 @@ def times_less(
 
 
 def num_file_images(files: Mapping[str, Mapping[str, float]]) -> int:
-    """How many of the first test images all files were judged by.
+    """How many test images all files were judged by.
 
     Raises:
       ValueError: there are no files, or not all were judged by as many.

@@ -105,7 +105,7 @@ def test_the_files_stand_beside_the_teachers():
         "LiteRT file",
         "bytes",
         "smaller",
-        "test, first 2,000",
+        "test, 2,000 images",
     ]
     assert rows == [
         ["teacher, float32", "4,000,000", "1.0x", "96.00%", "1.000", "1.0x"],
