@@ -57,6 +57,7 @@ setuptools.setup(
             "build>=1.2",
             "hypothesis>=6.100",
             "jax>=0.6",  # a second backend to train on
+            "packaging>=24.0",
             "pytest>=8.0",
             "pytest-xdist>=3.5",
             "ruff>=0.12",

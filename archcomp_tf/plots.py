@@ -14,7 +14,7 @@ def latent_map(
     z: np.ndarray,
     colours: dict[str, np.ndarray],
     descents: np.ndarray,
-) -> None:
+) -> matplotlib.figure.Figure:
     """Draws the embedding's two main directions and descents in it.
 
     Args:
@@ -22,6 +22,9 @@ def latent_map(
       z: `[N, D]`, encodings.
       colours: what to colour them by, name -> `[N]`; one panel each.
       descents: `[S, B, D]`, the paths of B descents.
+
+    Returns:
+      What is drawn.
     """
     centre = z.mean(axis=0)
     # Principal components, from the covariance: N may be large.
@@ -43,17 +46,21 @@ def latent_map(
             ylabel="second principal component",
         )
     figure.savefig(path, dpi=100)
+    return figure
 
 
 def predicted_against_true(
     path: str | os.PathLike,
     panels: dict[str, tuple[Sequence[float], Sequence[float]]],
-) -> None:
+) -> matplotlib.figure.Figure:
     """Draws predictions over the truth, with the line where they agree.
 
     Args:
       path: of the picture.
       panels: name -> (true `[N]`, predicted `[N]`); one panel each.
+
+    Returns:
+      What is drawn.
     """
     figure = matplotlib.figure.Figure((5 * len(panels), 5), layout="tight")
     for axes, (name, (true, predicted)) in zip(
@@ -66,16 +73,20 @@ def predicted_against_true(
         axes.plot(ends, ends, color="black", linewidth=0.8)
         axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
     figure.savefig(path, dpi=100)
+    return figure
 
 
 def regret_curves(
     path: str | os.PathLike, curves: dict[str, np.ndarray]
-) -> None:
+) -> matplotlib.figure.Figure:
     """Draws regret against labels: the mean, and a band of one deviation.
 
     Args:
       path: of the picture.
       curves: name of a method -> regrets `[seeds, labels]`.
+
+    Returns:
+      What is drawn.
     """
     figure = matplotlib.figure.Figure((7, 5), layout="tight")
     axes = figure.subplots()
@@ -95,3 +106,4 @@ def regret_curves(
     axes.set_yscale("symlog", linthresh=1e-3)  # regrets of 0 are shown too
     axes.legend()
     figure.savefig(path)
+    return figure

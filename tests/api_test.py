@@ -1,13 +1,10 @@
 """Tests of what `import archcomp_tf` offers."""
 
 import importlib.metadata
-import json
-import os
 import pathlib
 import re
-import subprocess
-import sys
 
+import fresh
 import pytest
 from packaging.requirements import Requirement
 
@@ -18,19 +15,6 @@ _PEP_440 = (
     r"(0|[1-9]\d*)(\.(0|[1-9]\d*))*((a|b|rc)(0|[1-9]\d*))?"
     r"(\.post(0|[1-9]\d*))?(\.dev(0|[1-9]\d*))?"
 )
-
-
-def _loaded_by(source: str) -> set[str]:
-    """Top-level packages that a fresh Python has after running `source`."""
-    lines = [source, "import json, sys", "print(json.dumps(list(sys.modules)))"]
-    output = subprocess.run(
-        [sys.executable, "-c", "\n".join(lines)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    ).stdout
-    return {name.partition(".")[0] for name in json.loads(output)}
 
 
 @pytest.mark.parametrize("name", archcomp_tf.__all__)
@@ -70,7 +54,7 @@ def test_dir_lists_the_public_names():
     ],
 )
 def test_describing_a_network_loads_no_framework(source):
-    loaded = _loaded_by(source)
+    loaded = fresh.loaded_by(source)
     assert "archcomp_tf" in loaded
     assert not loaded & {"keras", "tensorflow", "jax", "torch"}
 

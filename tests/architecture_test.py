@@ -1,9 +1,6 @@
 """Tests of `archcomp_tf.architecture`."""
 
-import os
-import subprocess
-import sys
-
+import fresh
 import pytest
 import strategies
 from hypothesis import given
@@ -85,14 +82,7 @@ def test_a_fingerprint_is_the_same_in_another_process():
         "from archcomp_tf.architecture import Architecture; "
         f"print(Architecture.parse({text!r}).fingerprint)"
     )
-    output = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ
-        | {"PYTHONHASHSEED": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    ).stdout
+    output = fresh.output(code, PYTHONHASHSEED="1")
     assert output.strip() == Architecture.parse(text).fingerprint
 
 

@@ -3,11 +3,8 @@
 import importlib
 import importlib.util
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
+import fresh
 import keras
 import numpy as np
 import pytest
@@ -33,17 +30,7 @@ every_backend = pytest.mark.parametrize(
 
 def _run(program: str, backend_name: str) -> dict:
     """What a program says last, in a process with another backend."""
-    here = pathlib.Path(__file__).parent
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env=os.environ
-        | {
-            "KERAS_BACKEND": backend_name,
-            "PYTHONPATH": os.pathsep.join([str(here), *sys.path]),
-        },
-        capture_output=True,
-        text=True,
-    )
+    done = fresh.run(program, KERAS_BACKEND=backend_name)
     assert done.returncode == 0, done.stderr
     assert "AutoGraph could not" not in done.stderr
     return json.loads(done.stdout.splitlines()[-1])

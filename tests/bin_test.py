@@ -3,12 +3,10 @@
 import concurrent.futures
 import itertools
 import json
-import os
 import pathlib
 import socket
-import subprocess
-import sys
 
+import fresh
 import numpy as np
 import pytest
 import tiny
@@ -22,18 +20,7 @@ CONFIG = f"--config={ROOT / 'tests/tiny.py'}"
 
 
 def _run(binary, *arguments, cwd, **variables):
-    environment = os.environ | variables
-    # Where the package is not installed it is found beside the binaries.
-    environment["PYTHONPATH"] = os.pathsep.join(
-        [str(ROOT), environment.get("PYTHONPATH", "")]
-    )
-    return subprocess.run(
-        [sys.executable, str(ROOT / binary), *arguments],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    return fresh.run(ROOT / binary, *arguments, cwd=cwd, **variables)
 
 
 @pytest.fixture

@@ -104,6 +104,23 @@ def _with_their_own(deps: Iterable[str]) -> set[str]:
     return found
 
 
+@pytest.mark.parametrize(
+    ("source", "own"),
+    [
+        ("import archcomp_tf.cost", {"cost"}),
+        ("from archcomp_tf import cost, layer as l", {"cost", "layer"}),
+        ("from archcomp_tf.cost import num_params", {"cost"}),
+        ("def f():\n  if x:\n    import archcomp_tf.cost", {"cost"}),
+        ("import archcomp_tf", {"archcomp_tf"}),
+        ("import archcomp_tf_other", set()),
+    ],
+)
+def test_imports_are_found_in_whatever_form(source, own, tmp_path):
+    path = tmp_path / "module.py"
+    path.write_text(source)
+    assert _imported([path])[0] == own
+
+
 def test_no_name_is_given_twice():
     names = [rule["name"] for rule in _rules()]
     assert len(set(names)) == len(names)

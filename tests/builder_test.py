@@ -1,9 +1,6 @@
 """Tests of `archcomp_tf.builder`."""
 
-import os
-import subprocess
-import sys
-
+import fresh
 import keras
 import numpy as np
 import pytest
@@ -93,9 +90,7 @@ def test_a_saved_network_loads_where_this_package_is_missing(tmp_path):
         "model = keras.saving.load_model('model.keras')\n"
         "np.save('outputs.npy', model(np.load('images.npy')))\n"
     )
-    subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=os.environ, check=True
-    )
+    fresh.output(code, cwd=tmp_path)
     np.testing.assert_allclose(
         np.load(tmp_path / "outputs.npy"), _outputs(model, _images()), rtol=1e-5
     )

@@ -1,8 +1,6 @@
-"""Tests of `archcomp_tf.config` and of the files in configs/."""
+"""Tests of `archcomp_tf.config`."""
 
 import dataclasses
-import importlib.util
-import pathlib
 
 import ml_collections
 import pytest
@@ -20,55 +18,6 @@ from archcomp_tf.config import (
 from archcomp_tf.objective import Budget, LogParams, N2NReward, Tolerance
 from archcomp_tf.teachers import TEACHERS
 from archcomp_tf.training import Recipe
-
-_CONFIGS = sorted(
-    (pathlib.Path(__file__).parent.parent / "configs").glob("*.py")
-)
-every_config = pytest.mark.parametrize(
-    "path", _CONFIGS, ids=lambda path: path.stem
-)
-
-# Config -> shape of its images, classes, parameters of its teacher, trainable
-# or not.  Where the teacher is a file and no text there is no number: None.
-PINNED = {
-    "cifar10": ((32, 32, 3), 10, 11_183_626),
-    "cifar100": ((32, 32, 3), 100, 11_183_626 + 90 * 513),
-    "custom": (None, None, None),
-    "digits": ((8, 8, 1), 10, 335_594),
-    "fashion_mnist": ((28, 28, 1), 10, 577_610),
-    "svhn_cropped": ((32, 32, 3), 10, 11_183_626),
-}
-
-
-def _get_config(path: pathlib.Path) -> ml_collections.ConfigDict:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config()
-
-
-def _dicts(config, name="config"):
-    """The config and all configs in it, by dotted name."""
-    yield name, config
-    for field, value in config.items():
-        if isinstance(value, ml_collections.ConfigDict):
-            yield from _dicts(value, f"{name}.{field}")
-
-
-def _refused_new_fields(config) -> list[str]:
-    """The configs in a config that take a field they do not have."""
-    taken = []
-    for name, fields in _dicts(config):
-        try:
-            fields.colour = "red"
-        except AttributeError:
-            continue
-        taken.append(name)
-    return taken
-
-
-def test_an_unknown_field_is_an_error_anywhere_in_the_default():
-    assert _refused_new_fields(default_config()) == []
 
 
 def test_a_misspelt_field_is_answered_with_the_right_one():
@@ -177,41 +126,6 @@ def test_an_objective_with_the_wrong_fields_is_refused_with_the_right_ones(
 ):
     with pytest.raises(ConfigError, match=message):
         make_objective(config)
-
-
-def test_every_config_has_its_teacher_pinned_here():
-    assert {path.stem for path in _CONFIGS} == set(PINNED)
-
-
-@every_config
-def test_a_config_of_a_file_is_locked_and_has_the_fields_of_the_default(path):
-    config = _get_config(path)
-    assert _refused_new_fields(config) == []
-    names = {
-        name: sorted(fields) for name, fields in _dicts(default_config())
-    } | {"config.objective": sorted(config.objective)}
-    assert {name: sorted(fields) for name, fields in _dicts(config)} == names
-
-
-@every_config
-def test_the_objective_and_recipes_of_a_file_can_be_made(path):
-    config = _get_config(path)
-    make_objective(config.objective, **REFERENCES)
-    for part in (config.teacher, config.labels, config.student):
-        Recipe(**part.recipe)
-
-
-@every_config
-def test_a_file_names_one_teacher_with_the_pinned_size(path):
-    teacher = _get_config(path).teacher
-    assert bool(teacher.architecture) != bool(teacher.model)
-    input_shape, num_classes, pinned = PINNED[path.stem]
-    if teacher.architecture:
-        architecture = Architecture.parse(teacher.architecture)
-        size = cost.num_params(architecture, input_shape, num_classes)
-        assert size == pinned
-    else:
-        assert pinned is None
 
 
 @pytest.mark.parametrize("teacher", TEACHERS)

@@ -3,13 +3,11 @@
 import dataclasses
 import json
 import math
-import os
 import pathlib
 import signal
-import subprocess
-import sys
 import tempfile
 
+import fresh
 import pytest
 import strategies
 from hypothesis import given, settings
@@ -232,17 +230,6 @@ for filters in range(1, 10_000):
 """
 
 
-def _appending(
-    path: pathlib.Path, length: int, prelude: str = ""
-) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-c", prelude + _APPEND, str(path), str(length)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
 def _check_whole(
     path: pathlib.Path, length: int, num_acknowledged: int
 ) -> None:
@@ -263,7 +250,7 @@ def test_a_killed_process_loses_nothing_that_it_appended(
     num_lines, length, tmp_path
 ):
     path = tmp_path / "records.jsonl"
-    process = _appending(path, length)
+    process = fresh.start(_APPEND, path, length)
     for _ in range(num_lines):
         process.stdout.readline()
     process.kill()
@@ -287,7 +274,7 @@ def die_on_the_third(descriptor):
 
 os.fsync = die_on_the_third
 """
-    process = _appending(path, length, prelude)
+    process = fresh.start(prelude + _APPEND, path, length)
     acknowledged = process.communicate(timeout=60)[0].count("\n")
     assert process.returncode == -signal.SIGKILL
     assert acknowledged == 2
@@ -345,12 +332,7 @@ for filters in range(1, 100):
 
 def test_a_full_disk_is_an_error_and_leaves_whole_lines(tmp_path):
     path = tmp_path / "records.jsonl"
-    done = subprocess.run(
-        [sys.executable, "-c", _FILL, str(path)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-    )
+    done = fresh.run(_FILL, path)
     corpus = Corpus(path)
     assert len(corpus) > 3
     assert done.stderr.startswith(f"{len(corpus)} records, then: [Errno 27]")

@@ -138,12 +138,15 @@ def test_proposals_are_new_members_in_the_order_of_their_promise(autoencoder):
         objective,
         COUNT,
         6,
+        doubts=False,
     )
     fingerprints = [a.fingerprint for a in proposals]
-    assert 1 <= len(set(fingerprints)) == len(proposals) <= 6
+    assert 2 <= len(set(fingerprints)) == len(proposals) <= 6
     assert not known & set(fingerprints)
     assert all(SPACE.contains(a) for a in proposals)
     assert set(predicted) == set(fingerprints)
+    promise = [objective(predicted[a.fingerprint], COUNT(a)) for a in proposals]
+    assert promise == sorted(promise, reverse=True)
     assert trace.shape == (60,)
 
 

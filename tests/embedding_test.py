@@ -8,6 +8,7 @@ import tiny
 from archcomp_tf import embedding
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.corpus import FAILED, Record
+from archcomp_tf.fitting import fit_autoencoder
 from archcomp_tf.latent import LatentMap
 from archcomp_tf.ledger import SearchResult
 
@@ -16,10 +17,19 @@ TEACHER = Architecture.parse("conv3x3-8 conv3x3-8")
 
 @pytest.fixture(scope="module")
 def learnt(tmp_path_factory):
-    """A run whose embedding is learnt, and what was said of it."""
+    """A run, what was said of its embedding, and that as it was fitted."""
     folder = tmp_path_factory.mktemp("run")
     run = tiny.taught_run(folder, TEACHER)
-    return run, embedding.learn_embedding(run)
+    fitted = []
+
+    def fit(autoencoder, *args, **kwargs):
+        fitted.append(autoencoder)
+        return fit_autoencoder(autoencoder, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embedding, "fit_autoencoder", fit)
+        record = embedding.learn_embedding(run)
+    return run, record, *fitted
 
 
 def _searched(run):
@@ -35,20 +45,28 @@ def _searched(run):
 
 
 def test_what_is_learnt_is_kept(learnt):
-    run, _ = learnt
+    run, _, fitted = learnt
     kept = embedding.learnt_embedding(run)
     assert kept.space == run.space
     assert kept.channels == run.config.autoencoder.channels
+    rng = np.random.default_rng(0)
+    networks = [run.space.sample(rng) for _ in range(20)]
+    z = fitted.encode(networks)
+    np.testing.assert_allclose(kept.encode(networks), z, atol=1e-5)
+    assert kept.decode(z) == fitted.decode(z)
+    np.testing.assert_allclose(
+        kept.predict_heads(networks), fitted.predict_heads(networks), rtol=1e-4
+    )
 
 
 def test_the_same_seed_learns_the_same(learnt, tmp_path):
-    _, record = learnt
+    _, record, _ = learnt
     again = embedding.learn_embedding(tiny.taught_run(tmp_path, TEACHER))
     assert again == pytest.approx(record)
 
 
 def test_the_embedding_that_is_left_knows_the_labels(learnt):
-    run, _ = learnt
+    run, *_ = learnt
     autoencoder, result = embedding.learnt_embedding(run), _searched(run)
     embedding.keep_embedding(run, autoencoder, result)
     embedding.leave_embedding(run)

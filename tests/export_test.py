@@ -1,13 +1,11 @@
 """Tests of `archcomp_tf.export`."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 import warnings
 
 import embeddings
+import fresh
 import keras
 import numpy as np
 import pytest
@@ -112,13 +110,7 @@ def _run_without_us(
     folder = saved_model.parent
     np.savez(folder / "inputs.npz", **arrays)
     paths = [saved_model, folder / "inputs.npz", folder / "outputs.npz"]
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    subprocess.run(
-        [sys.executable, "-c", program, *map(str, paths)],
-        cwd=folder,
-        env=environment | {"TF_CPP_MIN_LOG_LEVEL": "3"},
-        check=True,
-    )
+    fresh.output(program, *paths, cwd=folder)
     return dict(np.load(folder / "outputs.npz"))
 
 

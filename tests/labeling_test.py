@@ -2,13 +2,11 @@
 
 import dataclasses
 import os
-import pathlib
 import signal
-import subprocess
-import sys
 import threading
 import time
 
+import fresh
 import keras_tuner
 import numpy as np
 import pytest
@@ -221,7 +219,6 @@ def test_a_worker_that_is_killed_costs_no_label():
 
 _LABEL = """
 import sys
-sys.path[:0] = sys.argv[2:]
 import labeling_test
 from archcomp_tf.corpus import Corpus
 if __name__ == "__main__":
@@ -235,11 +232,7 @@ MANY = [Architecture.parse(f"conv3x3-{filters}") for filters in range(1, 9)]
 def test_a_killed_chief_takes_its_workers_along_and_loses_no_label(tmp_path):
     path, script = tmp_path / "records.jsonl", tmp_path / "label.py"
     script.write_text(_LABEL)
-    here = pathlib.Path(__file__).parent
-    chief = subprocess.Popen(
-        [sys.executable, script, path, here, here.parent],
-        start_new_session=True,
-    )
+    chief = fresh.start(script, path)
     try:
         while not path.exists() or path.read_bytes().count(b"\n") < 2:
             assert chief.poll() is None

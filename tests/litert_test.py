@@ -1,10 +1,9 @@
 """Tests of `archcomp_tf.litert`."""
 
 import re
-import subprocess
-import sys
 import warnings
 
+import fresh
 import keras
 import numpy as np
 import pytest
@@ -44,7 +43,6 @@ TEACHER = Architecture.parse(
 _CLASSIFY = """
 import sys
 
-sys.path = [p for p in sys.path if "archcomp" not in p]
 sys.modules["archcomp_tf"] = None  # importing it is an error
 import numpy as np
 import tensorflow as tf
@@ -233,12 +231,7 @@ def test_the_files_classify_in_a_process_that_has_nothing_of_ours(
 ):
     images = np.round(255 * digits.test.images).astype(np.uint8)
     np.save(tmp_path / "images.npy", images)
-    subprocess.run(
-        [sys.executable, "-c", _CLASSIFY, "images.npy", *files.values()],
-        cwd=tmp_path,
-        check=True,
-        capture_output=True,
-    )
+    fresh.output(_CLASSIFY, "images.npy", *files.values(), cwd=tmp_path)
     expected = _keras_outputs(student, digits.test.images).argmax(axis=-1)
     # Or else agreement would mean little.
     assert np.mean(expected == digits.test.labels) > 0.85

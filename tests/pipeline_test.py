@@ -3,13 +3,10 @@
 import dataclasses
 import importlib.util
 import json
-import os
-import pathlib
 import shutil
-import subprocess
-import sys
 
 import browser
+import fresh
 import keras
 import numpy as np
 import pytest
@@ -104,20 +101,13 @@ def test_the_student_on_the_disk_is_what_the_report_says(finished):
     # A process of its own, which has TensorFlow and nothing of ours.
     program = f"""
 import sys, numpy as np, tensorflow as tf
-sys.path = [p for p in sys.path if "archcomp" not in p]
+sys.modules["archcomp_tf"] = None  # importing it is an error
 data = np.load({config.dataset!r})
 images = np.round(data["x_test"] * 255).astype("uint8")
 model = tf.saved_model.load({str(folder / "saved_model")!r})
 print(np.mean(np.argmax(model.classify(images), -1) == data["y_test"]))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=workdir,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert float(done.stdout) == pytest.approx(
+    assert float(fresh.output(program, cwd=workdir)) == pytest.approx(
         student["test_accuracy"], abs=1 / 32
     )
 
@@ -132,7 +122,6 @@ def test_a_run_goes_as_far_as_its_report_where_tensorflow_is_not_installed(
     program = f"""
 import sys
 sys.modules["tensorflow"] = None  # importing it fails
-sys.path[:0] = {[str(pathlib.Path(tiny.__file__).parent), *sys.path]!r}
 import tiny
 from archcomp_tf.backend import BackendError
 from archcomp_tf.pipeline import Pipeline
@@ -142,15 +131,8 @@ try:
 except BackendError as error:
     print(error)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        env=os.environ | {"KERAS_BACKEND": backend_name},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    assert "report" in done.stdout and "carried" in done.stdout
+    said = fresh.output(program, cwd=tmp_path, KERAS_BACKEND=backend_name)
+    assert "report" in said and "carried" in said
     # It is carried to where it is installed.
     result = Pipeline(tiny.config(data), tmp_path / "run").run()
     assert result.results["student"]["validation_accuracy"] >= 0.5

@@ -6,42 +6,61 @@ import numpy as np
 from archcomp_tf.plots import latent_map, predicted_against_true, regret_curves
 
 
-def _picture(path):
-    return matplotlib.image.imread(path)[..., :3]
-
-
 def test_a_latent_map_has_a_panel_a_colour_and_the_paths_in_it(tmp_path):
     rng = np.random.default_rng(0)
-    z = rng.normal(size=(200, 6))
+    # Far wider in two directions than in the rest, the third before the second.
+    z = rng.normal(size=(2000, 6)) * [0.1, 2, 5, 0.1, 0.1, 0.1]
     colours = {"accuracy": z[:, 0], "log10 parameters": z[:, 1]}
-    still = np.repeat(z[None, :4], 5, axis=0)
-    moving = still + np.linspace(0, 3, 5)[:, None, None]
-    latent_map(tmp_path / "still.png", z, colours, still)
-    latent_map(tmp_path / "moving.png", z, colours, moving)
-    latent_map(tmp_path / "one.png", z, {"accuracy": z[:, 0]}, still)
-    picture = _picture(tmp_path / "still.png")
-    assert picture.shape[1] == 2 * _picture(tmp_path / "one.png").shape[1]
-    assert picture.std() > 0.05
-    assert np.abs(picture - _picture(tmp_path / "moving.png")).max() > 0.5
+    descents = z[None, :4] + np.linspace(0, 3, 5)[:, None, None]
+    figure = latent_map(tmp_path / "map.png", z, colours, descents)
+    panels, bars = figure.axes[:2], figure.axes[2:]
+    assert [bar.get_ylabel() for bar in bars] == list(colours)
+    for axes, values in zip(panels, colours.values(), strict=True):
+        (dots,) = axes.collections
+        np.testing.assert_array_equal(dots.get_array(), values)
+        *paths, ends = [line.get_xydata() for line in axes.lines]
+        assert len(paths) == 4
+        np.testing.assert_array_equal(ends, [path[-1] for path in paths])
+        # Either way round is a principal direction.
+        for got, of in ((dots.get_offsets(), z), (paths[1], descents[:, 1])):
+            expected = np.abs((of - z.mean(axis=0))[:, [2, 1]])
+            np.testing.assert_allclose(np.abs(got), expected, atol=0.5)
+    assert matplotlib.image.imread(tmp_path / "map.png").shape[:2] == (
+        500,
+        1200,
+    )
 
 
 def test_predictions_are_drawn_over_the_truth(tmp_path):
-    true = np.linspace(0, 1, 50)
-    for name, predicted in (("right", true), ("wrong", 1 - true)):
-        predicted_against_true(
-            tmp_path / f"{name}.png", {"accuracy": (true, predicted)}
-        )
-    right, wrong = (
-        _picture(tmp_path / f"{name}.png") for name in ("right", "wrong")
-    )
-    assert right.shape == wrong.shape
-    assert np.abs(right - wrong).max() > 0.5
+    panels = {
+        "accuracy": ([0.5, 0.9, 0.7], [0.6, 0.8, 0.7]),
+        "size": ([3, 4, 5], [5, 4, 3]),
+    }
+    figure = predicted_against_true(tmp_path / "panels.png", panels)
+    for axes, name in zip(figure.axes, panels, strict=True):
+        true, predicted = panels[name]
+        dots, agreement = (line.get_xydata() for line in axes.lines)
+        np.testing.assert_array_equal(dots, np.transpose([true, predicted]))
+        least, most = min(true), max(true)
+        np.testing.assert_array_equal(agreement, [[least] * 2, [most] * 2])
+        assert axes.get_xlabel() == f"true {name}"
+        assert axes.get_ylabel() == f"predicted {name}"
+    picture = matplotlib.image.imread(tmp_path / "panels.png")
+    assert picture.shape[:2] == (500, 1000)
 
 
 def test_regrets_are_drawn_a_line_a_method(tmp_path):
-    falling = np.geomspace(0.1, 0.001, 40) * np.ones((3, 1))
-    for name, regrets in (("falling", falling), ("found", 0 * falling)):
-        regret_curves(tmp_path / f"{name}.png", {"one": regrets})
-    pictures = [_picture(tmp_path / f"{n}.png") for n in ("falling", "found")]
-    assert pictures[0].std() > 0.05
-    assert np.abs(pictures[0] - pictures[1]).max() > 0.5
+    curves = {
+        "one": np.array([[0.4, 0.2, 0.0], [0.2, 0.2, 0.0]]),
+        "other": np.array([[0.3, 0.1]]),
+    }
+    figure = regret_curves(tmp_path / "regret.png", curves)
+    (axes,) = figure.axes
+    one, other = (line.get_xydata() for line in axes.lines)
+    np.testing.assert_allclose(one, [[1, 0.3], [2, 0.2], [3, 0]])
+    np.testing.assert_allclose(other, [[1, 0.3], [2, 0.1]])
+    assert [text.get_text() for text in axes.get_legend().texts] == list(curves)
+    band = axes.collections[0].get_paths()[0].vertices
+    at_first = band[band[:, 0] == 1][:, 1]
+    np.testing.assert_allclose([at_first.min(), at_first.max()], [0.2, 0.4])
+    assert matplotlib.image.imread(tmp_path / "regret.png").std() > 0.05

@@ -2,10 +2,10 @@
 
 import importlib
 import os
-import subprocess
 import sys
 import time
 
+import fresh
 import joblib
 import pytest
 
@@ -51,16 +51,11 @@ def test_processes_side_by_side_share_the_cores(num, threads, monkeypatch):
 def test_processes_side_by_side_do_not_run_the_script_again(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(_SCRIPT)
-    output = subprocess.run(
-        [sys.executable, script],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert output.stdout.splitlines() == ["begins", "1 7", "None True"]
+    done = fresh.run(script)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["begins", "1 7", "None True"]
     # The script itself loads Keras, with whatever that says of itself.
-    assert output.stderr.count("WARNING: All log messages") <= 2
+    assert done.stderr.count("WARNING: All log messages") <= 2
 
 
 _KILLED = """
@@ -77,13 +72,7 @@ with processes.side_by_side(1) as context:
 def test_a_process_ends_with_the_one_that_started_it(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(_KILLED)
-    killed = subprocess.Popen(
-        [sys.executable, script],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    killed = fresh.start(script)
     assert killed.stdout.readline() == f"{killed.pid}\n"
     killed.wait()
     deadline = time.monotonic() + 60

@@ -1,9 +1,8 @@
 """Tests of what is left out of a program's output."""
 
 import os
-import subprocess
-import sys
 
+import fresh
 import pytest
 
 from archcomp_tf.quiet import silent_stderr
@@ -32,14 +31,5 @@ def test_an_error_puts_stderr_back(capfd):
     ],
 )
 def test_keras_is_loaded_in_silence(source):
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            f"{source}; import sys; print('keras' in sys.modules)",
-        ],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-    )
+    done = fresh.run(f"{source}; import sys; print('keras' in sys.modules)")
     assert (done.stdout, done.stderr) == ("True\n", "")

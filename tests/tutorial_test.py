@@ -1,12 +1,10 @@
 """Tests of docs/tutorial.md: its programs run and give what they say."""
 
 import json
-import os
 import pathlib
 import re
-import subprocess
-import sys
 
+import fresh
 import numpy as np
 import pytest
 
@@ -43,16 +41,7 @@ def _run(folder: pathlib.Path, name: str, *arguments: str) -> str:
         assert source.count(old) == 1, f"{name} has no single {old!r}"
         source = source.replace(old, new)
     (folder / name).write_text(source)
-    process = subprocess.run(
-        [sys.executable, name, *arguments],
-        cwd=folder,
-        env=os.environ
-        | {"PYTHONPATH": os.pathsep.join([*sys.path, str(_ROOT / "tests")])},
-        capture_output=True,
-        text=True,
-    )
-    assert process.returncode == 0, process.stderr[-3000:]
-    return process.stdout
+    return fresh.output(folder / name, *arguments, cwd=folder)
 
 
 @pytest.fixture(scope="module")

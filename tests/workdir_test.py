@@ -6,9 +6,8 @@ import os
 import pathlib
 import re
 import signal
-import subprocess
-import sys
 
+import fresh
 import pytest
 
 from archcomp_tf.workdir import (
@@ -175,11 +174,7 @@ with workdir.replacing("search/stage.json") as path:
 
 
 def test_a_process_killed_in_a_write_leaves_the_old_content(tmp_path):
-    process = subprocess.run(
-        [sys.executable, "-c", _KILLED, str(tmp_path)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert process.returncode == -signal.SIGKILL
+    assert fresh.run(_KILLED, tmp_path).returncode == -signal.SIGKILL
     workdir = WorkingDirectory(tmp_path, {"seed": 0})
     assert workdir.find_stage("search") == {"num_rounds": 1}
     workdir.finish_stage("search", {"num_rounds": 2})

@@ -2,9 +2,8 @@
 
 import os
 import socket
-import subprocess
-import sys
 
+import fresh
 import keras_tuner
 import numpy as np
 import pytest
@@ -35,19 +34,11 @@ def test_a_worker_that_knows_the_chiefs_address_alone_labels(
         "KERASTUNER_ORACLE_IP": "127.0.0.1",
         "KERASTUNER_ORACLE_PORT": _free_port(),
     }
-    worker = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "from archcomp_tf import workers; workers.work()",
-        ],
+    worker = fresh.start(
+        "from archcomp_tf import workers; workers.work()",
         cwd=tmp_path,
-        env=os.environ
-        | address
-        | {
-            "KERASTUNER_TUNER_ID": "far",
-            "PYTHONPATH": os.pathsep.join(sys.path),
-        },
+        **address,
+        KERASTUNER_TUNER_ID="far",
     )
     for name, value in (address | {"KERASTUNER_TUNER_ID": "chief"}).items():
         monkeypatch.setenv(name, value)
