@@ -12,6 +12,7 @@ from keras import ops
 
 from archcomp_tf.backend import compiled_inference
 from archcomp_tf.datasets import Dataset, Split, unit
+from archcomp_tf.keras_graph import ends
 
 _BATCH = 512
 
@@ -45,7 +46,12 @@ def check_fit(model: keras.Model, dataset: Dataset) -> None:
     Args:
       model: images -> a number a class.
       dataset: what it is to classify.
+
+    Raises:
+      UnsupportedModelError: the model has several inputs or outputs, or no
+        graph; a ValueError too.
     """
+    ends(model)
     taken, given = tuple(model.input_shape[1:]), dataset.input_shape
     if len(taken) == 2:  # it adds the one channel itself
         taken += (1,)

@@ -9,6 +9,7 @@ from archcomp_tf import inference
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
 from archcomp_tf.datasets import Split
+from archcomp_tf.keras_graph import UnsupportedModelError
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,32 @@ def test_a_classifier_that_does_not_fit_the_data_is_told_why(
     x = keras.layers.Flatten()(inputs)
     model = keras.Model(inputs, keras.layers.Dense(outputs)(x))
     with pytest.raises(ValueError, match=message):
+        inference.check_fit(model, tiny.dataset())
+
+
+class _Subclassed(keras.Model):
+    def call(self, x):
+        return x
+
+
+def _of_several(num_inputs, num_outputs):
+    images = [keras.Input(tiny.SHAPE) for _ in range(num_inputs)]
+    x = keras.layers.Flatten()(keras.ops.concatenate(images))
+    outputs = [keras.layers.Dense(2)(x) for _ in range(num_outputs)]
+    return keras.Model(images, outputs)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        _Subclassed(),
+        keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(2)]),
+        _of_several(2, 1),
+        _of_several(1, 2),
+    ],
+)
+def test_a_model_of_several_ends_or_without_a_graph_is_no_classifier(model):
+    with pytest.raises(UnsupportedModelError, match="one input, one output"):
         inference.check_fit(model, tiny.dataset())
 
 
