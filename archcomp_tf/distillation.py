@@ -29,15 +29,17 @@ _SUM_TOLERANCE = 0.02
 _GENTLER = 5
 
 
-def teacher_logits(teacher: keras.Model, images: np.ndarray) -> np.ndarray:
+def teacher_logits(
+    teacher: keras.Model, images: np.ndarray, **kwargs: Any
+) -> np.ndarray:
     """The teacher's logits `[N, num_classes]` for images `[N, ...]`.
 
     A teacher that ends in a softmax gives the logarithms of its
     probabilities, which are logits of the same probabilities.  One that ends
     in a sigmoid a class, whose outputs are all in [0, 1] and do not sum to 1,
-    gives log(p / (1 - p)).
+    gives log(p / (1 - p)).  The arguments are those of `inference.logits`.
     """
-    outputs = inference.logits(teacher, images)
+    outputs = inference.logits(teacher, images, **kwargs)
     to_logits = _to_logits(outputs)
     return to_logits(outputs, np) if to_logits else outputs
 

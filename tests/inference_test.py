@@ -77,6 +77,34 @@ def test_accuracy_is_the_share_counted_by_hand():
     assert inference.accuracy(model, Split(images, labels)) == 3 / 5
 
 
+def test_a_batch_of_large_images_holds_fewer_of_them(monkeypatch):
+    layers = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)]
+    model = keras.Sequential([keras.Input((None, None, 1)), *layers])
+    seen = []
+
+    def record(model):
+        return lambda images: seen.append(images.shape) or model(images)
+
+    monkeypatch.setattr(inference, "compiled_inference", record)
+    for num, side in ((600, 64), (30, 512)):
+        inference.logits(model, np.zeros((num, side, side, 1), np.uint8))
+    assert seen == 2 * [(300, 64, 64, 1)] + 4 * [(8, 512, 512, 1)]
+
+
+def test_images_are_scaled_a_batch_at_a_time():
+    model = build(Architecture(()), (1, 1, 1), 2)
+    values = np.linspace(0, 1, 1300, dtype=np.float32).reshape(-1, 1, 1, 1)
+    seen = []
+
+    def scaled(images):
+        seen.append(len(images))
+        return 255 * images
+
+    found = inference.logits(model, values, scaled)
+    np.testing.assert_allclose(found, inference.logits(model, 255 * values))
+    assert seen == 3 * [434]
+
+
 def test_logits_are_the_models_outputs_in_order_over_several_batches():
     model = build(Architecture(()), (1, 1, 1), 2)
     model.get_layer("classifier").set_weights(
