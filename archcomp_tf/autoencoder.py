@@ -27,7 +27,7 @@ import keras
 import numpy as np
 
 from archcomp_tf.architecture import Architecture
-from archcomp_tf.backend import by_rows
+from archcomp_tf.backend import by_rows, dtype_policy
 from archcomp_tf.encoding import Encoding
 from archcomp_tf.heads import CostHead, EnsembleHead
 from archcomp_tf.search_space import SearchSpace
@@ -38,6 +38,8 @@ _EPSILON = 1e-6
 @keras.saving.register_keras_serializable(package="archcomp_tf")
 class ArchitectureAutoencoder(keras.Model):
     """Encoder, decoder and heads over one search space.
+
+    All of it is float32, whatever Keras' global dtype policy is.
 
     Args:
       space: the space, or its `to_dict()`.
@@ -54,6 +56,7 @@ class ArchitectureAutoencoder(keras.Model):
       accuracy_head: (z, log10 parameters) -> logits of the accuracy `[N, K]`.
     """
 
+    @dtype_policy("float32")
     def __init__(
         self,
         space: SearchSpace | dict,

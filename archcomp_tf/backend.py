@@ -247,3 +247,18 @@ def dtype_policy(name: str) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def in_float32(config: Any) -> Any:
+    """A layer's config with float32 for every float dtype, inner ones too."""
+    if isinstance(config, list | tuple):
+        return [*map(in_float32, config)]
+    if not isinstance(config, dict):
+        return config
+    return {
+        # The name of a dtype, or a policy as Keras serializes it.
+        key: "float32"
+        if key == "dtype" and "float" in str(value)
+        else in_float32(value)
+        for key, value in config.items()
+    }

@@ -10,6 +10,8 @@ label smoothing costs" in results/README.md.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -20,21 +22,26 @@ from archcomp_tf.checkpoint import Checkpoint
 from archcomp_tf.datasets import Dataset
 from archcomp_tf.training import Recipe, train
 
-_LEAST_PROBABILITY = 1e-7  # of a softmax, for its logarithm
+_LEAST_PROBABILITY = 1e-7  # of a softmax or a sigmoid, for its logarithm
+# A softmax in bfloat16 is off by 0.002 and more, also where it is cast after.
+_SUM_TOLERANCE = 0.02
 # How much smaller the learning rate is where a trained network goes on.
 _GENTLER = 5
 
 
-def teacher_logits(teacher: keras.Model, images: np.ndarray) -> np.ndarray:
+def teacher_logits(
+    teacher: keras.Model, images: np.ndarray, **kwargs: Any
+) -> np.ndarray:
     """The teacher's logits `[N, num_classes]` for images `[N, ...]`.
 
     A teacher that ends in a softmax gives the logarithms of its
-    probabilities, which are logits of the same probabilities.
+    probabilities, which are logits of the same probabilities.  One that ends
+    in a sigmoid a class, whose outputs are all in [0, 1] and do not sum to 1,
+    gives log(p / (1 - p)).  The arguments are those of `inference.logits`.
     """
-    outputs = inference.logits(teacher, images)
-    if _are_probabilities(outputs):
-        return np.log(np.maximum(outputs, _LEAST_PROBABILITY))
-    return outputs
+    outputs = inference.logits(teacher, images, **kwargs)
+    to_logits = _to_logits(outputs)
+    return to_logits(outputs, np) if to_logits else outputs
 
 
 def seeming_label_smoothing(logits: np.ndarray) -> float:
@@ -73,7 +80,7 @@ def unsmooth(
     """Trains a teacher on, in place, without label smoothing.
 
     Args:
-      teacher: images -> logits or probabilities.
+      teacher: images -> what `teacher_logits` makes logits of.
       dataset: its images are as the teacher takes them.
       recipe: how it might have been trained; it goes on with a fifth of the
         learning rate, for the recipe's epochs.
@@ -91,12 +98,12 @@ def unsmooth(
             "without channels, which a recipe cannot change; expected its "
             "max_shift, mirror and cutout to be 0."
         )
+    to_logits = _to_logits(inference.logits(teacher, dataset.validation.images))
     model = teacher
-    if _are_probabilities(inference.logits(teacher, dataset.validation.images)):
-        (probabilities,) = teacher.outputs
+    if to_logits:
+        probabilities = ops.cast(teacher.outputs[0], "float32")
         model = keras.Model(
-            teacher.inputs[0],
-            ops.log(ops.maximum(probabilities, _LEAST_PROBABILITY)),
+            teacher.inputs[0], to_logits(probabilities, ops), name=teacher.name
         )
     recipe = dataclasses.replace(
         recipe,
@@ -111,7 +118,24 @@ def unsmooth(
     )
 
 
-def _are_probabilities(outputs: np.ndarray) -> bool:
-    """Whether a classifier's outputs are those of a softmax."""
-    sums = outputs.sum(axis=-1)
-    return bool(np.all(outputs >= 0) and np.allclose(sums, 1, atol=1e-3))
+def _to_logits(outputs: np.ndarray) -> Callable[[Any, Any], Any] | None:
+    """What makes logits of a classifier's outputs, of which some are given.
+
+    Returns:
+      (probabilities, NumPy or `keras.ops`) -> logits; None for outputs that
+      are logits.
+    """
+    if not np.all((outputs >= 0) & (outputs <= 1)):
+        return None
+    if np.allclose(outputs.sum(axis=-1), 1, rtol=0, atol=_SUM_TOLERANCE):
+        return _log
+    return _logit
+
+
+def _log(p, xp):
+    return xp.log(xp.maximum(p, _LEAST_PROBABILITY))
+
+
+def _logit(p, xp):
+    p = xp.clip(p, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
+    return xp.log(p / (1 - p))

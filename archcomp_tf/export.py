@@ -9,6 +9,8 @@ import pathlib
 import shutil
 import warnings
 import zipfile
+from collections.abc import Callable
+from typing import Any
 
 import keras
 from etils import epy
@@ -42,17 +44,20 @@ def save_keras(model: keras.Model, path: str | os.PathLike) -> None:
             archive.writestr(name, content)
 
 
-def bare_copy(model: keras.Model, **changes: str) -> keras.Model:
+def bare_copy(
+    model: keras.Model,
+    changed: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+) -> keras.Model:
     """A copy of a model with its weights and without its training state.
 
     Args:
       model: functional or Sequential.
-      **changes: fields of every layer's config that the copy has otherwise.
+      changed: the config of a layer -> that of its copy.
     """
     copy = keras.models.clone_model(
         model,
         clone_function=lambda layer: type(layer).from_config(
-            layer.get_config() | changes
+            changed(layer.get_config())
         ),
     )
     copy.set_weights(model.get_weights())

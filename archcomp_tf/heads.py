@@ -5,6 +5,7 @@
 
 A head is a model of its own on z: a further target (multiply-adds, a measured
 latency) is one more head, see `fitting.py`, and the embedding stays as it is.
+Like the embedding it is float32, whatever Keras' global dtype policy is.
 
 Ours throughout: of the paper (Ashok, arXiv 1902.03326) only the abstract was at
 hand, which names the two targets and not what the heads are made of.
@@ -16,6 +17,8 @@ import math
 
 import keras
 import numpy as np
+
+from archcomp_tf.backend import dtype_policy
 
 # So many standard deviations on each side hold 80 % of a normal distribution.
 INTERVAL_80 = 1.2816
@@ -77,6 +80,7 @@ class CostHead(keras.Model):
       channels: C, of z a slot.
     """
 
+    @dtype_policy("float32")
     def __init__(self, num_slots: int, channels: int, **kwargs):
         z = keras.Input((num_slots * channels,), name="z")
         y = keras.layers.Reshape((num_slots, channels))(z)
@@ -151,6 +155,7 @@ class EnsembleHead(keras.Model):
       units: the `Units` of the target.
     """
 
+    @dtype_policy("float32")
     def __init__(
         self,
         num_slots: int,

@@ -6,36 +6,48 @@ largest logit is the labelled class, in [0, 1].
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import keras
 import numpy as np
 from keras import ops
 
 from archcomp_tf.backend import compiled_inference
 from archcomp_tf.datasets import Dataset, Split, unit
+from archcomp_tf.keras_graph import ends
 
 _BATCH = 512
+_BATCH_PIXELS = 2**21  # at most, so that activations of large images fit
 
 
-def logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """The model's logits `[N, num_classes]` for a split's images `[N, ...]`."""
+def logits(
+    model: keras.Model,
+    images: np.ndarray,
+    scaled: Callable[[np.ndarray], np.ndarray] = np.asarray,
+) -> np.ndarray:
+    """The model's logits `[N, num_classes]` for a split's images `[N, ...]`.
+
+    Args:
+      model: images -> logits, or whatever else it gives.
+      images: of a `Split`.
+      scaled: makes of them what the model takes, a batch at a time, see
+        `Preprocessing.scaled`; by default they are left as they are.
+    """
     # Not `predict`, which traces a function anew for every model: a network
     # that is evaluated once costs more in tracing than in arithmetic.
     infer = compiled_inference(model)
     # In batches of one size, of which the last is filled up: another size
     # would be compiled anew.
-    num_batches = -(-len(images) // _BATCH)
+    pixels = math.prod(images.shape[1:3])
+    batch = min(_BATCH, max(1, _BATCH_PIXELS // pixels))
+    num_batches = -(-len(images) // batch)
     size = -(-len(images) // num_batches)
-    outputs = [
-        ops.convert_to_numpy(
-            ops.cast(
-                infer(
-                    unit(images.take(range(i, i + size), axis=0, mode="clip"))
-                ),
-                "float32",
-            )
-        )
-        for i in range(0, num_batches * size, size)
-    ]
+    outputs = []
+    for i in range(0, num_batches * size, size):
+        taken = images.take(range(i, i + size), axis=0, mode="clip")
+        found = ops.cast(infer(unit(scaled(taken))), "float32")
+        outputs.append(ops.convert_to_numpy(found))
     return np.concatenate(outputs)[: len(images)]
 
 
@@ -45,7 +57,12 @@ def check_fit(model: keras.Model, dataset: Dataset) -> None:
     Args:
       model: images -> a number a class.
       dataset: what it is to classify.
+
+    Raises:
+      UnsupportedModelError: the model has several inputs or outputs, or no
+        graph; a ValueError too.
     """
+    ends(model)
     taken, given = tuple(model.input_shape[1:]), dataset.input_shape
     if len(taken) == 2:  # it adds the one channel itself
         taken += (1,)
@@ -72,7 +89,14 @@ def check_fit(model: keras.Model, dataset: Dataset) -> None:
         )
 
 
-def accuracy(model: keras.Model, split: Split) -> float:
-    """Share of the split's images that the model puts in the right class."""
-    classes = np.argmax(logits(model, split.images), axis=-1)
+def accuracy(
+    model: keras.Model,
+    split: Split,
+    scaled: Callable[[np.ndarray], np.ndarray] = np.asarray,
+) -> float:
+    """Share of the split's images that the model puts in the right class.
+
+    The arguments are those of `logits`.
+    """
+    classes = np.argmax(logits(model, split.images, scaled), axis=-1)
     return float(np.mean(classes == split.labels))

@@ -140,8 +140,24 @@ def calls(model: keras.Model) -> tuple[Call, ...]:
       UnsupportedModelError: the model has no graph with one input and one
         output.
     """
-    start, end = _ends(model)
+    start, end = ends(model)
     return _with_shapes(_between(start, end), tuple(start.shape[1:]))
+
+
+def ends(model: keras.Model) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """The input and the output of a model.
+
+    Raises:
+      UnsupportedModelError: it has not one of each, or no graph.
+    """
+    # A subclassed model has none, nor has a Sequential that is not built.
+    ins = getattr(model, "inputs", None) or []
+    outs = getattr(model, "outputs", None) or []
+    if len(ins) != 1 or len(outs) != 1:
+        names = [[made_by(x)[0].name for x in side] for side in (ins, outs)]
+        expected = "a graph of [one input, one output]"
+        raise UnsupportedModelError(model, expected, names)
+    return ins[0], outs[0]
 
 
 def front(row: Iterable[Call]) -> tuple[Call, ...]:
@@ -155,18 +171,6 @@ def flat(row: Iterable[Call]) -> Iterator[Call]:
         for path in call.paths:
             yield from flat(path)
         yield call
-
-
-def _ends(model: keras.Model) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """The input and the output of a model."""
-    # A subclassed model has none, nor has a Sequential that is not built.
-    ins = getattr(model, "inputs", None) or []
-    outs = getattr(model, "outputs", None) or []
-    if len(ins) != 1 or len(outs) != 1:
-        ends = [[made_by(x)[0].name for x in side] for side in (ins, outs)]
-        expected = "a graph of [one input, one output]"
-        raise UnsupportedModelError(model, expected, ends)
-    return ins[0], outs[0]
 
 
 def made_by(tensor: keras.KerasTensor) -> tuple[Any, Any]:
@@ -188,7 +192,7 @@ def _between(start, end) -> tuple[Call, ...]:
                 end = _fork(layer, sources)
                 paths = tuple(_between(end, source) for source in sources)
             if isinstance(layer, keras.Model):
-                row += reversed(_between(*_ends(layer)))
+                row += reversed(_between(*ends(layer)))
             else:
                 call = Call(layer, node, paths)
                 _check_paths(call)

@@ -27,6 +27,7 @@ import keras
 import numpy as np
 from etils import epy
 
+from archcomp_tf.backend import dtype_policy, in_float32
 from archcomp_tf.datasets import unit
 from archcomp_tf.export import bare_copy
 from archcomp_tf.quiet import silent_stderr
@@ -176,9 +177,11 @@ def _calibration_images(
 
 def _in_float32(model: keras.Model) -> keras.Model:
     """The model; if it was made for mixed precision, a copy without it."""
-    if all(layer.compute_dtype == "float32" for layer in model.layers):
+    layers = model._flatten_layers()  # those of nested models too
+    if all(layer.compute_dtype == "float32" for layer in layers):
         return model
-    return bare_copy(model, dtype="float32")
+    with dtype_policy("float32"):
+        return bare_copy(model, in_float32)
 
 
 def _bare_module(model: keras.Model) -> tf.Module:

@@ -71,8 +71,8 @@ def _test_accuracies(
 ) -> dict[str, list[float]]:
     """Of each training of each network."""
     teacher = keras.models.load_model(run.path("teacher/model.keras"))
-    scaled = run.preprocessing.scaled_split(run.dataset.test)
-    accuracies = {"teacher": [accuracy(teacher, scaled)]}
+    own = accuracy(teacher, run.dataset.test, run.preprocessing.scaled)
+    accuracies = {"teacher": [own]}
     for name, network in trained(stages).items():
         accuracies[name] = [
             accuracy(keras.models.load_model(run.path(p)), run.features.test)

@@ -4,7 +4,8 @@ The front of a model (`keras_graph`) is kept: networks learn on what comes out
 of it, and the one that is given back has a copy of it in front, so that it
 takes exactly what the model takes.  Random layers of the copy do nothing:
 Keras has them at work wherever `training=False` is not said, in a SavedModel
-too, and students are trained with an `Augmentation` of their own.
+too, and students are trained with an `Augmentation` of their own.  It computes
+in float32, also where the model was made for mixed precision.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import keras
 import numpy as np
 
 from archcomp_tf import keras_graph
+from archcomp_tf.backend import dtype_policy, in_float32
 from archcomp_tf.datasets import MAX_PIXEL, Dataset, Split, unit
 from archcomp_tf.layer import Shape
 
@@ -131,6 +133,7 @@ class Preprocessing:
         """The same of all splits of a data set."""
         return dataset.map(self.scaled_split)
 
+    @dtype_policy("float32")
     def on_unit_images(self, model: keras.Model) -> keras.Model:
         """A model with this front, made to take images in [0, 1].
 
@@ -187,14 +190,18 @@ class Preprocessing:
         outputs = self._model.predict(unit(images), _BATCH_SIZE, verbose=0)
         return np.asarray(outputs, np.float32)
 
+    @dtype_policy("float32")
     def _copy(self, taken: set[str]) -> tuple:
         """An input and what copies of the front's layers make of it.
 
         Args:
           taken: names that the copies must not have.
         """
+        dtype = self._tensor.dtype
         inputs = x = keras.Input(
-            self.input_shape, dtype=self._tensor.dtype, name=_INPUT_NAME
+            self.input_shape,
+            dtype="float32" if "float" in dtype else dtype,
+            name=_INPUT_NAME,
         )
         taken, copies = taken | {_INPUT_NAME}, {}
 
@@ -225,4 +232,4 @@ def _config(layer: keras.Layer) -> dict[str, Any]:
         for name in ("mean", "variance"):
             value = getattr(layer, f"adapt_{name}")
             config[name] = keras.ops.convert_to_numpy(value).tolist()
-    return config
+    return in_float32(config)

@@ -24,6 +24,7 @@ import numpy as np
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.atomic import replacing
+from archcomp_tf.backend import dtype_policy
 from archcomp_tf.builder import build
 from archcomp_tf.checkpoint import Checkpoint
 from archcomp_tf.datasets import Dataset
@@ -227,7 +228,8 @@ class _Job:
             # Others are better than a network that was never trained.
             _LOGGER.warning("%s", error)
             shape = dataset.input_shape, dataset.num_classes
-            model = build(self.architecture, *shape)
+            with dtype_policy("float32"):
+                model = build(self.architecture, *shape)
             result = TrainingResult(accuracy(model, dataset.validation), 0.0)
         with replacing(self.path) as path:
             save_keras(model, path)

@@ -55,14 +55,15 @@ def prepare_teacher(run: Run) -> dict[str, Any]:
     record["inputs"] = run.inputs
     if run.named_architecture:
         record["num_flops"] = None  # those are not the teacher's
-    dataset = preprocessing.scaled_dataset(run.dataset)
-    record["validation_accuracy"] = accuracy(model, dataset.validation)
-    logits = teacher_logits(model, dataset.train.images)
+    scaled, dataset = preprocessing.scaled, run.dataset
+    record["validation_accuracy"] = accuracy(model, dataset.validation, scaled)
+    logits = teacher_logits(model, dataset.train.images, scaled=scaled)
     if ready is not None:
-        _doubt_unseen(run.dataset, logits, record["validation_accuracy"])
-        _doubt_range(run.dataset, preprocessing, record["validation_accuracy"])
+        _doubt_unseen(dataset, logits, record["validation_accuracy"])
+        _doubt_range(dataset, preprocessing, record["validation_accuracy"])
         _doubt_unmirrored(run, preprocessing)
     if run.config.teacher.unsmooth_epochs:
+        dataset = preprocessing.scaled_dataset(dataset.without_test)
         logits = _unsmoothed_logits(run, dataset)
     if run.config.labels.distil:
         _doubt_smoothed(logits)

@@ -390,6 +390,7 @@ def _loss(recipe: Recipe, outputs, labels, teacher):
     return weight * loss + (1 - weight) * soft
 
 
+@dtype_policy("float32")  # of what comes back, not of the training
 def build_and_train(
     architecture: Architecture,
     dataset: Dataset,

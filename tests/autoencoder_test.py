@@ -8,6 +8,7 @@ from embeddings import SPACE, members
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
+from archcomp_tf.backend import dtype_policy
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +94,19 @@ def test_the_reconstruction_loss_is_zero_for_certain_and_right_logits():
     loss = autoencoder.reconstruction_loss(x, np.zeros_like(x))
     expected = (3 * np.log(3) + np.log(4) + np.log(2) + np.log(1)) / 3
     np.testing.assert_allclose(float(loss[0]), expected, rtol=1e-5)
+
+
+def test_a_dtype_policy_of_the_session_is_none_of_the_embeddings(tmp_path):
+    with dtype_policy("mixed_float16"):
+        built = ArchitectureAutoencoder(SPACE, channels=4, width=8)
+        built.save(tmp_path / "model.keras")
+        loaded = keras.models.load_model(tmp_path / "model.keras")
+        x = built.encoding.encode(members(10))
+        loss = built.reconstruction_loss(x, built(x)["logits"])
+    assert np.isfinite(keras.ops.convert_to_numpy(loss)).all()
+    for model in (built, loaded):
+        found = {layer.compute_dtype for layer in model._flatten_layers()}
+        assert found == {"float32"}
 
 
 def test_a_network_outside_the_space_is_refused_by_slot_and_field():

@@ -53,6 +53,27 @@ def test_a_probability_becomes_those_of_both_classes(end, nested):
     assert str(from_keras(found)) == "conv3x3-4"
 
 
+@pytest.mark.parametrize("behind", [[], [layers.Activation("sigmoid")]])
+def test_the_last_layer_may_be_that_of_a_nested_model(behind):
+    inner = _model(layers.Dropout(0.5), layers.Dense(1))
+    image = keras.Input(tiny.SHAPE)
+    nested = inner(layers.Rescaling(2.0)(image), training=False)
+    for layer in behind:
+        nested = layer(nested)
+    model = keras.Model(image, nested)
+    for outer in (model, keras.Sequential([layers.Rescaling(1.0), model])):
+        outer.build((None, *tiny.SHAPE))
+        found = _outputs(as_two_classes(outer))
+        if behind:
+            expected = _outputs(outer)
+            np.testing.assert_allclose(found[:, 1:], expected, atol=1e-6)
+            np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
+        else:
+            logit = _outputs(outer)
+            expected = np.concatenate([np.zeros_like(logit), logit], axis=1)
+            np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_a_logit_becomes_two():
     model = _model(layers.Dense(1))
     logit = _outputs(model)
@@ -70,6 +91,7 @@ def test_a_logit_becomes_two():
         [layers.Dense(1, activation="tanh")],
         [layers.Dense(1, activation="sigmoid"), layers.Activation("sigmoid")],
         [layers.Dense(1), layers.Rescaling(2.0)],
+        [keras.Sequential([keras.Input((4,)), layers.Dense(2)])],
     ],
 )
 def test_whatever_else_there_is_stays_as_it_is(end):

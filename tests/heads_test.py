@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from archcomp_tf.backend import dtype_policy
 from archcomp_tf.heads import Carry, CostHead, EnsembleHead
 
 
@@ -109,3 +110,11 @@ def test_a_head_is_saved_by_itself(head, inputs, tmp_path):
     head.save(tmp_path / "head.keras")
     loaded = keras.models.load_model(tmp_path / "head.keras", compile=False)
     np.testing.assert_allclose(loaded(inputs), head(inputs), atol=1e-6)
+
+
+def test_a_dtype_policy_of_the_session_is_none_of_a_heads():
+    with dtype_policy("mixed_float16"):
+        heads = [CostHead(3, 2), EnsembleHead(3, 2, num_members=4)]
+    for head in heads:
+        found = {layer.compute_dtype for layer in head._flatten_layers()}
+        assert found == {"float32"}

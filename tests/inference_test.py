@@ -9,6 +9,7 @@ from archcomp_tf import inference
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
 from archcomp_tf.datasets import Split
+from archcomp_tf.keras_graph import UnsupportedModelError
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,32 @@ def test_a_classifier_that_does_not_fit_the_data_is_told_why(
         inference.check_fit(model, tiny.dataset())
 
 
+class _Subclassed(keras.Model):
+    def call(self, x):
+        return x
+
+
+def _of_several(num_inputs, num_outputs):
+    images = [keras.Input(tiny.SHAPE) for _ in range(num_inputs)]
+    x = keras.layers.Flatten()(keras.ops.concatenate(images))
+    outputs = [keras.layers.Dense(2)(x) for _ in range(num_outputs)]
+    return keras.Model(images, outputs)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        _Subclassed(),
+        keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(2)]),
+        _of_several(2, 1),
+        _of_several(1, 2),
+    ],
+)
+def test_a_model_of_several_ends_or_without_a_graph_is_no_classifier(model):
+    with pytest.raises(UnsupportedModelError, match="one input, one output"):
+        inference.check_fit(model, tiny.dataset())
+
+
 def test_a_classifier_of_images_of_any_size_fits():
     inputs = keras.Input((None, None, 1))
     x = keras.layers.GlobalAveragePooling2D()(inputs)
@@ -48,6 +75,34 @@ def test_accuracy_is_the_share_counted_by_hand():
         image[..., channel] = 1
     labels = np.array([0, 1, 2, 0, 0], np.int32)
     assert inference.accuracy(model, Split(images, labels)) == 3 / 5
+
+
+def test_a_batch_of_large_images_holds_fewer_of_them(monkeypatch):
+    layers = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)]
+    model = keras.Sequential([keras.Input((None, None, 1)), *layers])
+    seen = []
+
+    def record(model):
+        return lambda images: seen.append(images.shape) or model(images)
+
+    monkeypatch.setattr(inference, "compiled_inference", record)
+    for num, side in ((600, 64), (30, 512)):
+        inference.logits(model, np.zeros((num, side, side, 1), np.uint8))
+    assert seen == 2 * [(300, 64, 64, 1)] + 4 * [(8, 512, 512, 1)]
+
+
+def test_images_are_scaled_a_batch_at_a_time():
+    model = build(Architecture(()), (1, 1, 1), 2)
+    values = np.linspace(0, 1, 1300, dtype=np.float32).reshape(-1, 1, 1, 1)
+    seen = []
+
+    def scaled(images):
+        seen.append(len(images))
+        return 255 * images
+
+    found = inference.logits(model, values, scaled)
+    np.testing.assert_allclose(found, inference.logits(model, 255 * values))
+    assert seen == 3 * [434]
 
 
 def test_logits_are_the_models_outputs_in_order_over_several_batches():

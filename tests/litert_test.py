@@ -11,6 +11,7 @@ import sklearn.datasets
 import tensorflow as tf
 
 from archcomp_tf.architecture import Architecture
+from archcomp_tf.backend import dtype_policy
 from archcomp_tf.builder import build
 from archcomp_tf.cost import num_params
 from archcomp_tf.datasets import Dataset, Split, unit
@@ -183,15 +184,28 @@ def test_a_model_of_somebody_else_keeps_its_layers_in_front_and_its_softmax():
 
 
 def test_a_model_for_mixed_precision_is_written_in_float32():
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_float16")
-    try:
+    with dtype_policy("mixed_float16"):
         mixed = _network(STUDENT)
-    finally:
-        keras.config.set_dtype_policy(policy)
     assert mixed.compute_dtype == "float16"
     float32 = convert(_network(STUDENT))
     assert convert(mixed) == float32
+
+
+@pytest.mark.parametrize("has_input", [True, False])
+def test_mixed_precision_may_be_that_of_a_nested_model(has_input):
+    image = keras.Input(INPUT_SHAPE)
+    with dtype_policy("mixed_float16"):
+        layers = [keras.layers.Rescaling(1 / 255), _network(STUDENT)]
+        nested = keras.Sequential([image] * has_input + layers)
+        nested.build((None, *INPUT_SHAPE))
+    model = keras.Model(image, nested(keras.layers.Rescaling(255.0)(image)))
+    images = _images(20)
+    expected = _keras_outputs(_network(STUDENT), images)
+    for found in (nested, model):
+        found = _outputs(
+            convert(found), images * (255 if found is nested else 1)
+        )
+        np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_a_file_is_as_large_as_its_weights_and_little_more():

@@ -7,6 +7,7 @@ from keras import layers
 
 from archcomp_tf import keras_graph
 from archcomp_tf.architecture import Architecture
+from archcomp_tf.backend import dtype_policy
 from archcomp_tf.builder import build
 from archcomp_tf.datasets import Split, unit
 from archcomp_tf.importer import from_keras
@@ -347,6 +348,28 @@ def test_a_model_can_be_made_to_take_images_in_0_to_1(front, shape):
         keras.ops.convert_to_numpy(found(x)), expected, atol=1e-4
     )
     assert (found is model) == (not front)
+
+
+@pytest.mark.parametrize("has_input", [True, False])
+def test_a_front_made_for_mixed_precision_is_copied_in_float32(has_input):
+    x = (255 * images()).astype(np.uint8)
+    with dtype_policy("mixed_float16"):
+        front = [layers.Rescaling(1 / 127.5, -1.0), layers.RandomFlip()]
+        model = keras.Sequential(
+            [keras.Input(SHAPE)] * has_input
+            + [*front, layers.Conv2D(4, 3), layers.Flatten()]
+        )
+        model.build((None, *SHAPE))
+        preprocessing = Preprocessing(model)
+        found = preprocessing.apply(x)
+        student = preprocessing.in_front_of(build(STUDENT, SHAPE, CLASSES))
+        scaling = preprocessing.on_unit_images(model).layers[1]
+    np.testing.assert_allclose(found, x / 127.5 - 1, atol=1e-6)
+    copies = student.layers[:3]
+    assert student.input.dtype == "float32"
+    assert [layer.compute_dtype for layer in (*copies, scaling)] == 4 * [
+        "float32"
+    ]
 
 
 def test_a_split_is_scaled_as_its_images_are():

@@ -16,6 +16,7 @@ import tiny
 
 from archcomp_tf import checkpoint, students
 from archcomp_tf.architecture import Architecture
+from archcomp_tf.backend import dtype_policy
 from archcomp_tf.checkpoint import Checkpoint
 from archcomp_tf.inference import accuracy
 from archcomp_tf.students import StudentTrainer
@@ -166,12 +167,14 @@ def test_a_process_that_is_killed_is_one_error_and_what_is_done_is_kept(
 
 def test_a_training_that_diverges_leaves_an_untrained_network(tmp_path):
     recipe = dataclasses.replace(RECIPE, learning_rate=1e9)
-    network = _trainer(tmp_path)(NETWORKS, recipe)["one"]
+    with dtype_policy("mixed_float16"):
+        network = _trainer(tmp_path)(NETWORKS, recipe)["one"]
     validation = tiny.dataset().validation
     for path, result in zip(network.paths, network.results, strict=True):
         assert result.losses == ()
         model = keras.models.load_model(path)
         assert all(np.isfinite(w).all() for w in model.get_weights())
+        assert {layer.compute_dtype for layer in model.layers} == {"float32"}
         assert accuracy(model, validation) == result.validation_accuracy
 
 

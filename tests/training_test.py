@@ -8,6 +8,7 @@ import pytest
 
 from archcomp_tf import checkpoint, inference, training
 from archcomp_tf.architecture import Architecture
+from archcomp_tf.backend import dtype_policy
 from archcomp_tf.builder import build
 from archcomp_tf.checkpoint import Checkpoint
 from archcomp_tf.datasets import Dataset, Split, unit
@@ -243,9 +244,10 @@ def test_training_is_in_the_fastest_precision_and_its_network_in_float32(
     monkeypatch.setattr(
         training, "fastest_dtype_policy", lambda: "mixed_bfloat16"
     )
-    model, result = training.build_and_train(
-        ARCHITECTURE, DATASET, RECIPE, seed=0
-    )
+    with dtype_policy("mixed_float16"):  # that of somebody's session
+        model, result = training.build_and_train(
+            ARCHITECTURE, DATASET, RECIPE, seed=0
+        )
     assert [m.compute_dtype for m in trained] == ["bfloat16"]
     assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
     assert keras.config.dtype_policy().name == "float32"
