@@ -25,6 +25,8 @@ from archcomp_tf.training import Recipe, train
 _LEAST_PROBABILITY = 1e-7  # of a softmax or a sigmoid, for its logarithm
 # A softmax in bfloat16 is off by 0.002 and more, also where it is cast after.
 _SUM_TOLERANCE = 0.02
+# With fewer classes the few wrong ones may be alike without any smoothing.
+_MIN_CLASSES = 5
 # How much smaller the learning rate is where a trained network goes on.
 _GENTLER = 5
 
@@ -55,11 +57,12 @@ def seeming_label_smoothing(logits: np.ndarray) -> float:
 
     Returns:
       The share of a label that goes to all classes alike, to whose optimum the
-      median image comes; 0 where that is under 0.02, or where the wrong classes
-      differ by more than a fifth of what the right one is ahead of them.
+      median image comes; 0 where that is under 0.02, where the wrong classes
+      differ by more than a fifth of what the right one is ahead of them, or
+      where there are fewer than 5 classes.
     """
     num_classes = logits.shape[-1]
-    if num_classes < 3:  # there is one wrong class: nothing to tell apart
+    if num_classes < _MIN_CLASSES:
         return 0.0
     ordered = np.sort(logits, axis=-1)
     wrong = ordered[:, :-1]

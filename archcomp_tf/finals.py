@@ -85,7 +85,7 @@ class Finals:
                 )
                 for name, record in finalists.items()
             ),
-            key=result.score,
+            key=lambda record: (result.score(record), -record.num_params),
         )
 
     def tuned_recipe(self, best: Architecture) -> tuple[Recipe, list]:

@@ -83,7 +83,10 @@ class SearchResult:
         labelled = [record for record in self.history if record.status == OK]
         return sorted(
             labelled,
-            key=lambda r: (self.keeps(r.architecture), self.score(r)),
+            key=lambda r: (
+                *(self.keeps(r.architecture), self.score(r)),
+                -r.num_params,  # the smaller of two that are as good
+            ),
             reverse=True,
         )
 
@@ -103,7 +106,7 @@ class SearchResult:
     @property
     def pareto(self) -> tuple[Record, ...]:
         """See `pareto_front`, of the labels that did not fail."""
-        return pareto_front(self.ranked)
+        return pareto_front(r for r in self.history if r.status == OK)
 
     def score(self, record: Record) -> float:
         """The objective of a record."""

@@ -57,7 +57,7 @@ def write_outcome(
         run.dataset.name,
         stages,
         _test_accuracies(run, stages),
-        _files(run, folder_of(student)),
+        _files(run, student),
     )
     run.workdir.write_json("report/results.json", results)
     with run.workdir.replacing("report/RESULTS.md") as path:
@@ -87,23 +87,31 @@ def _export_saved_model(run: Run, folder: str) -> None:
         export_saved_model(model, path, run.preprocessing.takes)
 
 
-def _files(run: Run, student: str) -> dict[str, dict[str, float]]:
+def _files(run: Run, student: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """LiteRT files of teacher and student: size, accuracy, latency.
 
     There are none of what LiteRT cannot hold: of some teachers, and of both
     where it is the preprocessing.
     """
     images = run.dataset.train.images
+    folder, front = folder_of(student), run.preprocessing
+    teacher = keras.models.load_model(run.path("teacher/model.keras"))
+    if front.is_unit:  # of images in [0, 1] it makes the same: without it
+        path = student["trainings"][student["best"]]
+        network = keras.models.load_model(run.path(path))
+    else:
+        network = front.on_unit_images(
+            keras.models.load_model(run.path(f"{folder}/model.keras"))
+        )
     wanted = {
-        "teacher": ("teacher", ("float32",)),
-        "student": (student, PRECISIONS),
+        "teacher": (front.on_unit_images(teacher), "teacher", ("float32",)),
+        "student": (network, folder, PRECISIONS),
     }
     paths = {}
-    for name, (folder, precisions) in wanted.items():
-        model = keras.models.load_model(run.path(f"{folder}/model.keras"))
+    for name, (model, folder, precisions) in wanted.items():
         try:
             files = export_litert(
-                run.preprocessing.on_unit_images(model),
+                model,
                 run.path(f"{folder}/litert"),
                 images,
                 precisions,

@@ -84,7 +84,7 @@ class Preprocessing:
         )
 
     @functools.cached_property
-    def _is_unit(self) -> bool:
+    def is_unit(self) -> bool:
         """Whether what comes out are the images in [0, 1], unchanged."""
         if not self._front:
             return True
@@ -106,7 +106,7 @@ class Preprocessing:
           float32 `[N, *output_shape]`; the images themselves where the front
           does nothing but bring them to [0, 1].
         """
-        if self._is_unit:
+        if self.is_unit:
             return images
         return self._run(self.scaled(images))
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from archcomp_tf.checkpoint import Checkpoint
 from archcomp_tf.dashboards import write_scalars
-from archcomp_tf.datasets import Dataset
+from archcomp_tf.datasets import MAX_PIXEL, Dataset, Split, unit
 from archcomp_tf.distillation import (
     seeming_label_smoothing,
     teacher_logits,
@@ -59,8 +59,10 @@ def prepare_teacher(run: Run) -> dict[str, Any]:
     record["validation_accuracy"] = accuracy(model, dataset.validation, scaled)
     logits = teacher_logits(model, dataset.train.images, scaled=scaled)
     if ready is not None:
-        _doubt_unseen(dataset, logits, record["validation_accuracy"])
-        _doubt_range(dataset, preprocessing, record["validation_accuracy"])
+        own = record["validation_accuracy"]
+        _check_range(model, dataset.validation, preprocessing, own)
+        if not _doubt_chance(dataset, preprocessing, own):
+            _doubt_unseen(dataset, logits, own)
         _doubt_unmirrored(run, preprocessing)
     if run.config.teacher.unsmooth_epochs:
         dataset = preprocessing.scaled_dataset(dataset.without_test)
@@ -131,14 +133,47 @@ def _doubt_unseen(
         )
 
 
-def _doubt_range(
-    dataset: Dataset, preprocessing: Preprocessing, validation_accuracy: float
+def _check_range(
+    model: keras.Model,
+    validation: Split,
+    preprocessing: Preprocessing,
+    validation_accuracy: float,
 ) -> None:
-    """Says where a teacher seems to be given other values than it learnt."""
+    """Raises ValueError where a teacher is better when given other values.
+
+    Only of a teacher with nothing in front that could make them.
+    """
+    if not preprocessing.is_unit:
+        return
+    # Neither by chance, three standard errors of a difference at most, nor by
+    # a little contrast.
+    margin = max(0.1, 3 * math.sqrt(0.5 / len(validation)))
+    for low, high in ((0, MAX_PIXEL), (-1, 1)):
+        other = accuracy(
+            model,
+            validation,
+            lambda x, low=low, high=high: low + (high - low) * unit(x),
+        )
+        if other - validation_accuracy > margin:
+            layer = f"Rescaling({high - low}, offset={low})"
+            raise ValueError(
+                f"{model.name} is right about {validation_accuracy:.1%} of the "
+                "images to choose by where it is given values from 0 to 1, and "
+                f"about {other:.1%} where they go from {low} to {high}: put "
+                f"{layer} in front of it, keras.Sequential([{layer}, model]); "
+                "students will have it too."
+            )
+
+
+def _doubt_chance(
+    dataset: Dataset, preprocessing: Preprocessing, validation_accuracy: float
+) -> bool:
+    """Says where a teacher seems to be right by chance alone, and whether."""
     labels = dataset.validation.labels
     chance = float(np.bincount(labels).max() / len(labels))
     spread = math.sqrt(chance * (1 - chance) / len(labels))
-    if validation_accuracy <= chance + 2 * spread:
+    doubtful = validation_accuracy <= chance + 2 * spread
+    if doubtful:
         _LOGGER.warning(
             "The teacher is right about %.1f%% of the images to choose by, "
             "hardly more than by chance. It is given values from 0 to %d: if "
@@ -147,6 +182,7 @@ def _doubt_range(
             "preprocess_input); students will have them too.",
             *(100 * validation_accuracy, preprocessing.takes),
         )
+    return doubtful
 
 
 def _doubt_unmirrored(run: Run, preprocessing: Preprocessing) -> None:

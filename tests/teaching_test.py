@@ -1,5 +1,7 @@
 """Tests of `archcomp_tf.teaching`; `pipeline_test` runs it as a stage."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -86,10 +88,8 @@ def test_that_a_teacher_saw_mirrored_images_is_said_where_students_do_not(
     assert ("recipe.mirror = True" in caplog.text) == (not mirror)
 
 
-@pytest.mark.parametrize("scale", [1, 255])
-def test_a_teacher_that_learnt_other_values_than_it_is_given_is_doubted(
-    tmp_path, caplog, scale
-):
+def _sides(low: float, high: float) -> keras.Model:
+    """Tells the sides apart, of images from `low` to `high`."""
     layers = keras.layers
     teacher = keras.Sequential(
         [
@@ -98,20 +98,55 @@ def test_a_teacher_that_learnt_other_values_than_it_is_given_is_doubted(
             layers.Dense(tiny.NUM_CLASSES),
         ]
     )
-    # It adds up the right half, which one class has brighter.
+    # It adds up the eight pixels of the right half, which one class has
+    # brighter, and holds them against a threshold.
     kernel = np.zeros((*tiny.SHAPE[:2], tiny.NUM_CLASSES), np.float32)
-    kernel[:, 2:, 1] = 1 / scale
-    threshold = np.array([2.0, 0.0], np.float32)
+    kernel[:, 2:, 1] = 1
+    threshold = np.array([8 * low + (high - low) * 2.0, 0.0], np.float32)
     teacher.set_weights([kernel.reshape(-1, tiny.NUM_CLASSES), threshold])
+    return teacher
+
+
+def _given(teacher: keras.Model, folder) -> Run:
     config = tiny.config("")
     config.space.around = "conv3x3-16"
-    run = Run(
-        *(config, tmp_path, STAGES), teacher=teacher, dataset=tiny.dataset()
+    return Run(
+        *(config, folder, STAGES), teacher=teacher, dataset=tiny.dataset()
     )
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 255), (-1, 1)])
+def test_a_teacher_that_learnt_other_values_than_it_is_given_is_refused(
+    tmp_path, low, high
+):
+    teacher = _sides(low, high)
+    layer = f"Rescaling({high - low}, offset={low})"
+    with pytest.raises(ValueError, match=re.escape(f"put {layer} in front")):
+        prepare_teacher(_given(teacher, tmp_path / "one"))
+    wrapped = keras.Sequential(
+        [
+            keras.Input(tiny.SHAPE),
+            keras.layers.Rescaling(high - low, offset=low),
+            teacher,
+        ]
+    )
+    record = prepare_teacher(_given(wrapped, tmp_path / "other"))
+    assert record["validation_accuracy"] == 1
+
+
+@pytest.mark.parametrize("doubtful", [False, True])
+def test_a_teacher_that_is_right_by_chance_alone_is_doubted(
+    tmp_path, caplog, doubtful
+):
+    teacher = _sides(0, 1)
+    if doubtful:  # it always says the same
+        kernel, threshold = teacher.get_weights()
+        teacher.set_weights([0 * kernel, threshold])
     with caplog.at_level("WARNING", logger="archcomp_tf"):
-        prepare_teacher(run)
+        prepare_teacher(_given(teacher, tmp_path))
     doubted = "given values from 0 to 1: if it was trained" in caplog.text
-    assert doubted == (scale == 255)
+    assert doubted == doubtful
+    assert ("as accurate on the" in caplog.text) != doubtful
 
 
 @pytest.mark.parametrize("unsmooth_epochs", [0, 10])
