@@ -15,7 +15,7 @@ import tiny
 
 import archcomp_tf
 from archcomp_tf.architecture import Architecture
-from archcomp_tf.backend import BackendError
+from archcomp_tf.backend import BackendError, dtype_policy
 from archcomp_tf.builder import build
 from archcomp_tf.config import ConfigError
 from archcomp_tf.corpus import Corpus
@@ -376,17 +376,24 @@ def _teacher_of_bytes():
 
 
 def test_a_student_takes_what_its_teacher_takes_within_limits(tmp_path):
-    teacher, split = _teacher_of_bytes(), tiny.split(160, 0)
+    split = tiny.split(160, 0)
     images = np.round(255 * split.images).astype(np.uint8)
-    limits = Limits(max_params=teacher.count_params() // 4, max_flops=15_000)
-    result = archcomp_tf.compress(
-        teacher,
-        (images, split.labels),
-        objective=limits,
-        num_labels=10,
-        workdir=tmp_path,
-        config=tiny.config(""),
-    )
+    # A session that is set to mixed precision, for the teacher.
+    with dtype_policy("mixed_float16"):
+        teacher = _teacher_of_bytes()
+        max_params = teacher.count_params() // 4
+        limits = Limits(max_params=max_params, max_flops=15_000)
+        result = archcomp_tf.compress(
+            teacher,
+            (images, split.labels),
+            objective=limits,
+            num_labels=10,
+            workdir=tmp_path,
+            config=tiny.config(""),
+        )
+    assert {layer.compute_dtype for layer in result.student.layers} == {
+        "float32"
+    }
     assert limits.kept_by(result.architecture, tiny.SHAPE, tiny.NUM_CLASSES)
     assert result.student.count_params() <= limits.max_params
     scaling = [
