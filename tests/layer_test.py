@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import strategies
 from hypothesis import given
@@ -146,6 +147,14 @@ def test_an_unknown_kind_is_refused_with_the_known_ones():
 def test_a_used_field_must_be_a_positive_integer(fields, message):
     with pytest.raises(ValueError, match=message):
         Layer(**fields)
+
+
+def test_an_integer_of_numpy_is_one_of_python():
+    layer = Layer("conv", np.int64(8), strides=np.uint8(2))
+    assert repr(layer) == repr(Layer("conv", 8, strides=2))
+    assert type(layer.filters) is int
+    with pytest.raises(ValueError, match="positive integer filters"):
+        Layer("conv", np.bool_(True))
 
 
 @pytest.mark.parametrize(
