@@ -37,6 +37,24 @@ def positive_integer(value: Any) -> int | None:
     return number if number > 0 else None
 
 
+def image_shape(shape: Any) -> Shape:
+    """The shape of an image as three `int`.
+
+    Raises:
+      ValueError: it is not (height, width, channels), positive integers.
+    """
+    try:
+        numbers = tuple(map(positive_integer, shape))
+    except TypeError:
+        numbers = ()
+    if len(numbers) != 3 or None in numbers:
+        raise ValueError(
+            "Expected (height, width, channels), positive integers, as "
+            f"input_shape; got {shape!r}."
+        )
+    return numbers
+
+
 @dataclasses.dataclass(frozen=True)
 class Op:
     """A primitive operation; padding is `same` wherever there is any.

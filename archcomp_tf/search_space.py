@@ -21,7 +21,7 @@ import numpy as np
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.cost import num_params
-from archcomp_tf.layer import KINDS, Layer, Shape
+from archcomp_tf.layer import KINDS, Layer, Shape, image_shape
 
 # The field of `Layer` that each list of choices of a `Slot` fills.
 FIELDS = {
@@ -153,8 +153,9 @@ class SearchSpace:
       num_classes: number of logits.
 
     Raises:
-      ValueError: the space is empty, or some choice of one slot cannot stand
-        behind some choice of a slot before it.
+      ValueError: the space is empty, some choice of one slot cannot stand
+        behind some choice of a slot before it, or the input shape is none of
+        an image.
     """
 
     slots: tuple[Slot, ...]
@@ -163,7 +164,7 @@ class SearchSpace:
 
     def __post_init__(self):
         object.__setattr__(self, "slots", tuple(self.slots))
-        object.__setattr__(self, "input_shape", tuple(self.input_shape))
+        object.__setattr__(self, "input_shape", image_shape(self.input_shape))
         if not self.slots:
             raise ValueError("Empty search space: it has no slots.")
         # One member stands for all: the kinds of a slot take the same input.

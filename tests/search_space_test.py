@@ -372,6 +372,11 @@ def test_an_empty_space_is_refused():
         SearchSpace.around(Architecture.parse("identity"))
 
 
+def test_a_space_is_one_of_images():
+    with pytest.raises(ValueError, match=r"channels\).*got \(28, 28\)"):
+        SearchSpace((Slot(("conv",), (8,)),), (28, 28))
+
+
 @pytest.mark.parametrize(
     ("slots", "message"),
     [
