@@ -31,15 +31,17 @@ FIELDS = {
     "expansion": "expansions",
 }
 
-# What a teacher's layer may be swapped for, besides itself.
-_CHEAPER_KINDS = {
+# What a teacher's layer may be swapped for, besides itself.  At the same width
+# a stand-in may be larger, as a conv in place of a bottleneck is; narrower ones
+# are smaller.
+_STAND_INS = {
     "residual": ("conv", "separable_conv", "inverted_residual"),
     "bottleneck": ("conv", "separable_conv", "inverted_residual"),
     "conv": ("separable_conv", "inverted_residual"),
     "inverted_residual": ("separable_conv",),
 }
 # All that a teacher's layers may be swapped for.
-SWAPS = tuple(dict.fromkeys(itertools.chain(*_CHEAPER_KINDS.values())))
+SWAPS = tuple(dict.fromkeys(itertools.chain(*_STAND_INS.values())))
 
 # How far, as a share of all widths, a slot's width strays from its network's.
 _WIDTH_SPREAD = 0.15
@@ -198,8 +200,12 @@ class SearchSpace:
         """A space of narrower and cheaper networks, the teacher included.
 
         One slot a layer of the teacher: make it narrower, its window smaller,
-        swap it for a cheaper kind or, where it does not change the size of
-        the feature maps, leave it out.
+        swap it for another kind or, where it does not change the size of the
+        feature maps, leave it out.
+
+        Most swaps are cheaper as they are, but not all: a `conv` in place of a
+        `bottleneck` and what stands in for a window of 1 may be larger at the
+        same width.  They are allowed since narrower ones are cheaper.
 
         Args:
           teacher: the network to compress.
@@ -209,9 +215,9 @@ class SearchSpace:
           min_width: the smallest width, as a share of the teacher's.
           divisor: of all widths but the teacher's own.  Kernels of many
             processors are made for multiples of 8.
-          swaps: the kinds that layers may be swapped for where they are
-            cheaper: some of `SWAPS`.  Not every accelerator is fast at the
-            depthwise convolutions that two of them have.
+          swaps: the kinds that layers may be swapped for: some of `SWAPS`.
+            Not every accelerator is fast at the depthwise convolutions that
+            two of them have.
 
         Raises:
           ValueError: the divisor is not a positive number, or layers cannot
@@ -231,10 +237,10 @@ class SearchSpace:
         for layer in teacher.compact.layers:
             fields = KINDS[layer.kind].fields
             windowed = "filters" in fields and "kernel_size" in fields
-            cheaper = _CHEAPER_KINDS.get(layer.kind, ())
+            stand_ins = _STAND_INS.get(layer.kind, ())
             slots.append(
                 Slot(
-                    kinds=(layer.kind, *(k for k in cheaper if k in swaps)),
+                    kinds=(layer.kind, *(k for k in stand_ins if k in swaps)),
                     filters=[
                         _narrowed(layer.filters, share, divisor)
                         for share in shares

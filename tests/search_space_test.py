@@ -262,6 +262,27 @@ def test_layers_are_swapped_for_the_kinds_that_are_given():
         SearchSpace.around(teacher, swaps=("conv", "dense"))
 
 
+@pytest.mark.parametrize(
+    ("teacher", "wide", "narrow"),
+    [
+        ("bottleneck3x3-64", "conv3x3-64", "conv3x3-4"),
+        ("conv1x1-64", "separable_conv1x1-64", "separable_conv1x1-4"),
+        ("conv1x1-64", "inverted_residual1x1-64x4", "inverted_residual1x1-4x1"),
+    ],
+)
+def test_a_swap_may_be_larger_and_is_smaller_where_it_is_narrow(
+    teacher, wide, narrow
+):
+    networks = [
+        Architecture.parse(f"conv3x3-64 {text}")
+        for text in (narrow, teacher, wide)
+    ]
+    space = SearchSpace.around(networks[1])
+    assert all(map(space.contains, networks))
+    sizes = list(map(space.count_params, networks))
+    assert sizes == sorted(set(sizes))
+
+
 @given(strategies.spaces(), strategies.seeds)
 def test_around_keeps_every_step_that_shrinks_the_feature_maps(space, seed):
     rng = np.random.default_rng(seed)
