@@ -14,7 +14,7 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,11 @@ class Slot:
       strides: window steps, for the kinds that have one.
       expansions: for `inverted_residual`.
       optional: whether the slot may hold an `identity` instead.
+
+    Raises:
+      TypeError: choices are not given as a row of them.
+      ValueError: there are none, a kind is unknown, a number is not a positive
+        integer, or the kinds stand in different places of a network.
     """
 
     kinds: tuple[str, ...]
@@ -68,9 +73,10 @@ class Slot:
     optional: bool = False
 
     def __post_init__(self):
-        object.__setattr__(self, "kinds", tuple(dict.fromkeys(self.kinds)))
+        kinds = _row("kinds", self.kinds)
+        object.__setattr__(self, "kinds", tuple(dict.fromkeys(kinds)))
         for name in FIELDS.values():
-            given = tuple(getattr(self, name))
+            given = _row(name, getattr(self, name))
             if any(v != int(v) for v in given):
                 raise ValueError(
                     f"Expected whole numbers as {name}; got {given}."
@@ -212,7 +218,8 @@ class SearchSpace:
           input_shape: (height, width, channels) of the images.
           num_classes: number of logits.
           num_widths: at most so many widths a slot.
-          min_width: the smallest width, as a share of the teacher's.
+          min_width: the smallest width, as a share of the teacher's, in
+            (0, 1].
           divisor: of all widths but the teacher's own.  Kernels of many
             processors are made for multiples of 8.
           swaps: the kinds that layers may be swapped for: some of `SWAPS`.
@@ -220,13 +227,24 @@ class SearchSpace:
             two of them have.
 
         Raises:
-          ValueError: the divisor is not a positive number, or layers cannot
-            be swapped for one of `swaps`.
+          TypeError: the teacher is no `Architecture`, or `swaps` is no row.
+          ValueError: the divisor is not a positive number, the smallest width
+            is no such share, or layers cannot be swapped for one of `swaps`.
         """
+        if not isinstance(teacher, Architecture):
+            raise TypeError(
+                "Expected an Architecture as the teacher, such as "
+                f"Architecture.parse('conv3x3-64') gives; got {teacher!r}."
+            )
+        if not 0 < min_width <= 1:
+            raise ValueError(
+                f"Expected a min_width in (0, 1]; got {min_width}."
+            )
         if divisor < 1:
             raise ValueError(
                 f"Expected a divisor of at least 1; got {divisor}."
             )
+        swaps = _row("swaps", swaps)
         if unknown := [kind for kind in swaps if kind not in SWAPS]:
             raise ValueError(
                 f"Expected swaps among {', '.join(SWAPS)}; got "
@@ -287,6 +305,7 @@ class SearchSpace:
           input_shape: (height, width, channels) of the images.
           num_classes: number of logits.
         """
+        kinds = _row("kinds", kinds)
         slot = Slot(
             kinds=tuple(kind for kind in kinds if kind != "identity"),
             filters=filters,
@@ -410,6 +429,16 @@ class SearchSpace:
         """The inverse of `to_dict`."""
         slots = tuple(Slot(**slot) for slot in config["slots"])
         return cls(slots, tuple(config["input_shape"]), config["num_classes"])
+
+
+def _row(name: str, given: Any) -> tuple:
+    """A row of choices as a tuple; TypeError for a single one without a row."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise TypeError(
+            f"Expected a row of choices, such as ({given!r},), as {name}; got "
+            f"{given!r}."
+        )
+    return tuple(given)
 
 
 def _narrowed(filters: int, share: float, divisor: int) -> int:

@@ -488,3 +488,29 @@ def test_a_space_spans_what_it_was_not_shown():
 def test_what_no_space_spans_is_refused(texts, message):
     with pytest.raises(ValueError, match=message):
         SearchSpace.spanning([Architecture.parse(text) for text in texts])
+
+
+def test_what_a_space_is_made_around_is_an_architecture():
+    with pytest.raises(TypeError, match="Architecture.parse.*got 'conv3x3-64'"):
+        SearchSpace.around("conv3x3-64")
+
+
+@pytest.mark.parametrize("min_width", [0, -0.5, 1.5, float("nan")])
+def test_the_smallest_width_is_a_share(min_width):
+    teacher = Architecture.parse("conv3x3-64")
+    with pytest.raises(ValueError, match=rf"\(0, 1\]; got {min_width}"):
+        SearchSpace.around(teacher, min_width=min_width)
+
+
+def test_choices_are_given_as_a_row():
+    def uniform(kinds=("conv",), filters=(8,)):
+        return SearchSpace.uniform(num_slots=1, kinds=kinds, filters=filters)
+
+    with pytest.raises(TypeError, match=r"\('conv',\), as kinds; got 'conv'"):
+        uniform(kinds="conv")
+    with pytest.raises(TypeError, match=r"\(64,\), as filters; got 64"):
+        uniform(filters=64)
+    with pytest.raises(TypeError, match="as kinds; got 'conv'"):
+        Slot("conv", (8,))
+    with pytest.raises(TypeError, match="as swaps; got 'conv'"):
+        SearchSpace.around(Architecture.parse("conv3x3-8"), swaps="conv")
