@@ -137,9 +137,15 @@ def calls(model: keras.Model) -> tuple[Call, ...]:
     Behind a part that cannot be read there are no shapes.
 
     Raises:
+      TypeError: it is not a Keras model.
       UnsupportedModelError: the model has no graph with one input and one
         output.
     """
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            "Expected a Keras model, such as keras.models.load_model gives; "
+            f"got {model!r}."
+        )
     start, end = _ends(model)
     return _with_shapes(_between(start, end), tuple(start.shape[1:]))
 
@@ -162,9 +168,12 @@ def _ends(model: keras.Model) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     # A subclassed model has none, nor has a Sequential that is not built.
     ins = getattr(model, "inputs", None) or []
     outs = getattr(model, "outputs", None) or []
+    expected = "a graph of [one input, one output]"
+    if not ins:
+        got = "none (call or build it first; a subclassed model has no graph)"
+        raise UnsupportedModelError(model, expected, got)
     if len(ins) != 1 or len(outs) != 1:
         ends = [[made_by(x)[0].name for x in side] for side in (ins, outs)]
-        expected = "a graph of [one input, one output]"
         raise UnsupportedModelError(model, expected, ends)
     return ins[0], outs[0]
 
