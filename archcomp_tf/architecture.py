@@ -17,7 +17,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from archcomp_tf.layer import KINDS, Block, Layer, Op, Shape
+from archcomp_tf.layer import KINDS, Block, Layer, Op, Shape, image_shape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,8 +82,11 @@ class Architecture:
         Yields:
           The name of the block, unique in the network; the block; the shape,
           without the batch, of its input.
+
+        Raises:
+          ValueError: the input shape is none of an image.
         """
-        shape = tuple(input_shape)
+        shape = image_shape(input_shape)
         for index, layer in enumerate(self.compact.layers):
             if layer.kind == "dense" and len(shape) == 3:
                 yield "pool", Block((Op("global_avg_pool"),)), shape

@@ -335,7 +335,14 @@ def expected_improvement(
     if autoencoder is None:
         autoencoder = train_embedding(space, [], [], count_params, seed=seed)
     while ledger.remaining:
+        wanted = ledger.round_size(labels_a_round)
         ranked = ledger.result(objective).ranked
+        if not ranked:  # nothing to learn from yet
+            fresh = new_samples(space, wanted, rng, ledger.fingerprints)
+            if not fresh:
+                break
+            ledger.label(fresh)
+            continue
         process = gaussian_process.GaussianProcessRegressor(
             kernels.ConstantKernel()
             * kernels.Matern(10.0, length_scale_bounds=(0.1, 1e3), nu=2.5)
@@ -369,7 +376,6 @@ def expected_improvement(
         improvement = excess * scipy.stats.norm.cdf(
             unit
         ) + spread * scipy.stats.norm.pdf(unit)
-        wanted = ledger.round_size(labels_a_round)
         best = np.argsort(-improvement, kind="stable")[:wanted]
         ledger.label([candidates[i] for i in best])
     return ledger.result(objective)
@@ -388,7 +394,10 @@ def paper(
 ) -> SearchResult:
     """The plain method: joint training, one shot, descent from the teacher.
 
-    After Ashok, arXiv 1902.03326, of which only the abstract was at hand.
+    After Ashok, arXiv 1902.03326, of which only the abstract was at hand.  The
+    descent is not guided by the accuracy head that was trained jointly: as in
+    every round of `search`, the head is fitted anew, on the embedding as it
+    then is, before the proposals are made.
 
     Args:
       space: where to search.

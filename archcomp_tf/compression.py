@@ -24,6 +24,7 @@ from archcomp_tf.cost import CountParams
 from archcomp_tf.descent import Descent, descent_starts, neighbours, propose
 from archcomp_tf.fitting import (
     MIN_LABELS,
+    check_mode,
     check_num_labels,
     fit_ensemble_head,
     train_embedding,
@@ -37,7 +38,7 @@ from archcomp_tf.ledger import (
     keeps_all,
     new_samples,
 )
-from archcomp_tf.objective import Objective
+from archcomp_tf.objective import Objective, check_objective
 from archcomp_tf.search_space import SearchSpace
 
 _LOGGER = logging.getLogger(__name__)
@@ -73,7 +74,8 @@ def search(
         recorded as failed, with the reason.
       num_labels: how many architectures `evaluate` may be asked for.
       objective: what to improve.
-      seed: of everything random in here.
+      seed: of everything random in here; the global generators of Python,
+        NumPy and Keras in this process are seeded by it, too.
       count_params: exact parameters of a member; by default `cost.num_params`
         with the space's input shape and classes.
       teacher: a member to start from, in each round.
@@ -94,16 +96,37 @@ def search(
         more than they bring where proposals are made with doubt.
       autoencoder: an embedding of this space that was trained before; without
         one it is trained here.
-      mode: "pretrained" or "joint", see `fitting.py`.
+      mode: how the embedding is trained here, "pretrained" or "joint", see
+        `fitting.py`; ignored where an autoencoder is given.  "joint" lets the
+        labels shape the embedding, no more: on it, as it then is, the accuracy
+        head is fitted anew before each round's proposals, the first ones too.
 
     Returns:
       All labelled records and the best of them.
 
     Raises:
-      ValueError: too few labels for the accuracy head to be fitted on, or a
-        known architecture is not in the space.
+      TypeError: the objective is none.
+      ValueError: too few labels for the accuracy head to be fitted on, the
+        teacher or a known architecture is not in the space, the autoencoder is
+        of another one, or the mode is unknown.
       EvaluationError: most labels failed; it holds those that did not.
     """
+    check_objective(objective)
+    check_mode(mode)
+    if autoencoder is not None and autoencoder.space != space:
+        raise ValueError(
+            "Expected an autoencoder of the space that is searched; got one of "
+            f"another, of {len(autoencoder.space)} slots for images of "
+            f"{autoencoder.space.input_shape} and "
+            f"{autoencoder.space.num_classes} classes."
+        )
+    if teacher is not None:
+        try:
+            space.validate(teacher)
+        except ValueError as error:
+            raise ValueError(
+                f"Expected a teacher that is in the space: {error}"
+            ) from error
     count_params = count_params or space.count_params
     for record in known:
         space.validate(record.architecture)

@@ -31,7 +31,8 @@ def learn_embedding(run: Run) -> dict[str, float]:
       run: the compression; its samples are labelled.
 
     Returns:
-      How exact it is, on networks that it has not seen.
+      How exact it is, on networks that it has not seen; where a space is so
+      small that it has seen all that were held out, on those.
     """
     settings = run.config.autoencoder.to_dict()
     mode, epochs = settings.pop("mode"), settings.pop("epochs")
@@ -48,11 +49,15 @@ def learn_embedding(run: Run) -> dict[str, float]:
     # Shuffled, since samples come before mutations in the mix.
     mix = [mix[i] for i in rng.permutation(len(mix))]
     held_out, seen = mix[:_NUM_HELD_OUT], mix[_NUM_HELD_OUT:]
+    # Several workers leave records in any order.
+    records = [*run.known, *sorted(run.corpus, key=lambda r: r.key)]
+    # A mix may hold a network twice.
+    known = {*seen, *(record.architecture for record in records)}
+    held_out = [a for a in held_out if a not in known] or held_out
     history = fit_autoencoder(
         autoencoder,
         seen,
-        # Several workers leave records in any order.
-        [*run.known, *sorted(run.corpus, key=lambda r: r.key)],
+        records,
         run.count_params,
         seed=run.seed,
         epochs=epochs,

@@ -142,8 +142,7 @@ def fit_autoencoder(
     Raises:
       ValueError: the mode is unknown, or there are too few labels to fit on.
     """
-    if mode not in MODES:
-        raise ValueError(f"Expected a mode of {MODES}; got {mode!r}.")
+    check_mode(mode)
     keras.utils.set_random_seed(seed)
     members = list(architectures)
     targets = np.full((len(members), autoencoder.num_heads), np.nan, np.float32)
@@ -311,6 +310,12 @@ def _padded_batch(
         np.pad(targets, padding),
         weights,
     )
+
+
+def check_mode(mode: str) -> None:
+    """Raises ValueError for a way of training that there is not."""
+    if mode not in MODES:
+        raise ValueError(f"Expected a mode of {MODES}; got {mode!r}.")
 
 
 def check_num_labels(num_labels: int) -> None:

@@ -10,7 +10,8 @@ built has its layers, each with its kind, width, window and strides, and every
 other difference is said by `explain`:
 
 - biases and batch norms do not count, every activation is a `relu`, and
-  dropout, noise and zero padding are left out;
+  dropout, noise, activity regularization and zero padding are left out, and so
+  is scaling behind the front of the model;
 - an activation may be missing, stand alone or stand elsewhere: in front of the
   convolution, behind the pool;
 - padding `valid` is read as `same`, whose maps are a little larger, and so is
@@ -75,6 +76,7 @@ def from_keras(model: keras.Model) -> Architecture:
       The layers between the input and the classifier.
 
     Raises:
+      TypeError: it is not a Keras model.
       UnsupportedModelError: names the Keras layer that no layer describes,
         what was expected and what was found.
     """

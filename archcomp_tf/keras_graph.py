@@ -137,6 +137,7 @@ def calls(model: keras.Model) -> tuple[Call, ...]:
     Behind a part that cannot be read there are no shapes.
 
     Raises:
+      TypeError: it is not a Keras model.
       UnsupportedModelError: the model has no graph with one input and one
         output.
     """
@@ -148,14 +149,23 @@ def ends(model: keras.Model) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """The input and the output of a model.
 
     Raises:
+      TypeError: it is no model.
       UnsupportedModelError: it has not one of each, or no graph.
     """
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            "Expected a Keras model, such as keras.models.load_model gives; "
+            f"got {model!r}."
+        )
     # A subclassed model has none, nor has a Sequential that is not built.
     ins = getattr(model, "inputs", None) or []
     outs = getattr(model, "outputs", None) or []
+    expected = "a graph of [one input, one output]"
+    if not ins:
+        got = "none (call or build it first; a subclassed model has no graph)"
+        raise UnsupportedModelError(model, expected, got)
     if len(ins) != 1 or len(outs) != 1:
         names = [[made_by(x)[0].name for x in side] for side in (ins, outs)]
-        expected = "a graph of [one input, one output]"
         raise UnsupportedModelError(model, expected, names)
     return ins[0], outs[0]
 

@@ -16,12 +16,43 @@ Only the standard library is needed here.
 from __future__ import annotations
 
 import dataclasses
+import operator
 import re
 from collections.abc import Callable
 from typing import Any
 
 # (height, width, channels) of a feature map, or (features,) of a vector.
 Shape = tuple[int, ...]
+
+
+def positive_integer(value: Any) -> int | None:
+    """An integer of any library as an `int`; None for all that is not one.
+
+    True and False are none: they would be written as words.
+    """
+    try:
+        number = 0 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return None
+    return number if number > 0 else None
+
+
+def image_shape(shape: Any) -> Shape:
+    """The shape of an image as three `int`.
+
+    Raises:
+      ValueError: it is not (height, width, channels), positive integers.
+    """
+    try:
+        numbers = tuple(map(positive_integer, shape))
+    except TypeError:
+        numbers = ()
+    if len(numbers) != 3 or None in numbers:
+        raise ValueError(
+            "Expected (height, width, channels), positive integers, as "
+            f"input_shape; got {shape!r}."
+        )
+    return numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,8 +245,8 @@ class Layer:
         input channels.
 
     Raises:
-      ValueError: the kind is unknown, a used field is not a positive integer,
-        or a field is set that the kind does not use.
+      ValueError: the kind is unknown, a used field is not a positive integer
+        (Python's or NumPy's), or a field is set that the kind does not use.
     """
 
     kind: str
@@ -233,11 +264,14 @@ class Layer:
         for field in dataclasses.fields(self)[1:]:
             value = getattr(self, field.name)
             if field.name in KINDS[self.kind].fields:
-                if type(value) is not int or value < 1:
+                number = positive_integer(value)
+                if number is None:
                     raise ValueError(
                         f"A {self.kind} layer needs a positive integer "
                         f"{field.name}; got {value!r}."
                     )
+                if number is not value:
+                    object.__setattr__(self, field.name, number)
             elif value != field.default:
                 raise ValueError(
                     f"A {self.kind} layer has no {field.name}; got {value!r}."

@@ -202,15 +202,17 @@ class Ledger:
                 f"Expected at most {self.remaining} more architectures to "
                 f"label; got {len(new)}."
             )
-        for architecture, (accuracy, reason) in zip(
-            new, self._ask(new), strict=True
+        # Counted first: where that fails, no label is paid for and lost.
+        sizes = [self._count_params(architecture) for architecture in new]
+        for architecture, size, (accuracy, reason) in zip(
+            new, sizes, self._ask(new), strict=True
         ):
             self._places[architecture.fingerprint] = len(self.records)
             self.records.append(
                 Record(
                     architecture,
                     accuracy,
-                    self._count_params(architecture),
+                    size,
                     status=FAILED if reason else OK,
                     reason=reason,
                 )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import keras
 
@@ -115,3 +116,18 @@ class N2NReward:
 
 
 Objective = LogParams | Tolerance | Budget | N2NReward
+
+
+def check_objective(objective: Any) -> None:
+    """Raises TypeError for what has not the two forms of an objective."""
+    if (
+        isinstance(objective, type)
+        or not dataclasses.is_dataclass(objective)
+        or not callable(objective)
+        or not hasattr(objective, "relaxed")
+    ):
+        raise TypeError(
+            "Expected an objective: LogParams, Tolerance, Budget, N2NReward or "
+            "a dataclass of one's own that is called like them and has "
+            f"`relaxed`; got {objective!r}."
+        )

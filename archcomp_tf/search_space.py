@@ -14,14 +14,14 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.cost import num_params
-from archcomp_tf.layer import KINDS, Layer, Shape
+from archcomp_tf.layer import KINDS, Layer, Shape, image_shape
 
 # The field of `Layer` that each list of choices of a `Slot` fills.
 FIELDS = {
@@ -31,15 +31,17 @@ FIELDS = {
     "expansion": "expansions",
 }
 
-# What a teacher's layer may be swapped for, besides itself.
-_CHEAPER_KINDS = {
+# What a teacher's layer may be swapped for, besides itself.  At the same width
+# a stand-in may be larger, as a conv in place of a bottleneck is; narrower ones
+# are smaller.
+_STAND_INS = {
     "residual": ("conv", "separable_conv", "inverted_residual"),
     "bottleneck": ("conv", "separable_conv", "inverted_residual"),
     "conv": ("separable_conv", "inverted_residual"),
     "inverted_residual": ("separable_conv",),
 }
 # All that a teacher's layers may be swapped for.
-SWAPS = tuple(dict.fromkeys(itertools.chain(*_CHEAPER_KINDS.values())))
+SWAPS = tuple(dict.fromkeys(itertools.chain(*_STAND_INS.values())))
 
 # How far, as a share of all widths, a slot's width strays from its network's.
 _WIDTH_SPREAD = 0.15
@@ -56,6 +58,11 @@ class Slot:
       strides: window steps, for the kinds that have one.
       expansions: for `inverted_residual`.
       optional: whether the slot may hold an `identity` instead.
+
+    Raises:
+      TypeError: choices are not given as a row of them.
+      ValueError: there are none, a kind is unknown, a number is not a positive
+        integer, or the kinds stand in different places of a network.
     """
 
     kinds: tuple[str, ...]
@@ -66,9 +73,10 @@ class Slot:
     optional: bool = False
 
     def __post_init__(self):
-        object.__setattr__(self, "kinds", tuple(dict.fromkeys(self.kinds)))
+        kinds = _row("kinds", self.kinds)
+        object.__setattr__(self, "kinds", tuple(dict.fromkeys(kinds)))
         for name in FIELDS.values():
-            given = tuple(getattr(self, name))
+            given = _row(name, getattr(self, name))
             if any(v != int(v) for v in given):
                 raise ValueError(
                     f"Expected whole numbers as {name}; got {given}."
@@ -153,8 +161,9 @@ class SearchSpace:
       num_classes: number of logits.
 
     Raises:
-      ValueError: the space is empty, or some choice of one slot cannot stand
-        behind some choice of a slot before it.
+      ValueError: the space is empty, some choice of one slot cannot stand
+        behind some choice of a slot before it, or the input shape is none of
+        an image.
     """
 
     slots: tuple[Slot, ...]
@@ -163,7 +172,7 @@ class SearchSpace:
 
     def __post_init__(self):
         object.__setattr__(self, "slots", tuple(self.slots))
-        object.__setattr__(self, "input_shape", tuple(self.input_shape))
+        object.__setattr__(self, "input_shape", image_shape(self.input_shape))
         if not self.slots:
             raise ValueError("Empty search space: it has no slots.")
         # One member stands for all: the kinds of a slot take the same input.
@@ -197,29 +206,45 @@ class SearchSpace:
         """A space of narrower and cheaper networks, the teacher included.
 
         One slot a layer of the teacher: make it narrower, its window smaller,
-        swap it for a cheaper kind or, where it does not change the size of
-        the feature maps, leave it out.
+        swap it for another kind or, where it does not change the size of the
+        feature maps, leave it out.
+
+        Most swaps are cheaper as they are, but not all: a `conv` in place of a
+        `bottleneck` and what stands in for a window of 1 may be larger at the
+        same width.  They are allowed since narrower ones are cheaper.
 
         Args:
           teacher: the network to compress.
           input_shape: (height, width, channels) of the images.
           num_classes: number of logits.
           num_widths: at most so many widths a slot.
-          min_width: the smallest width, as a share of the teacher's.
+          min_width: the smallest width, as a share of the teacher's, in
+            (0, 1].
           divisor: of all widths but the teacher's own.  Kernels of many
             processors are made for multiples of 8.
-          swaps: the kinds that layers may be swapped for where they are
-            cheaper: some of `SWAPS`.  Not every accelerator is fast at the
-            depthwise convolutions that two of them have.
+          swaps: the kinds that layers may be swapped for: some of `SWAPS`.
+            Not every accelerator is fast at the depthwise convolutions that
+            two of them have.
 
         Raises:
-          ValueError: the divisor is not a positive number, or layers cannot
-            be swapped for one of `swaps`.
+          TypeError: the teacher is no `Architecture`, or `swaps` is no row.
+          ValueError: the divisor is not a positive number, the smallest width
+            is no such share, or layers cannot be swapped for one of `swaps`.
         """
+        if not isinstance(teacher, Architecture):
+            raise TypeError(
+                "Expected an Architecture as the teacher, such as "
+                f"Architecture.parse('conv3x3-64') gives; got {teacher!r}."
+            )
+        if not 0 < min_width <= 1:
+            raise ValueError(
+                f"Expected a min_width in (0, 1]; got {min_width}."
+            )
         if divisor < 1:
             raise ValueError(
                 f"Expected a divisor of at least 1; got {divisor}."
             )
+        swaps = _row("swaps", swaps)
         if unknown := [kind for kind in swaps if kind not in SWAPS]:
             raise ValueError(
                 f"Expected swaps among {', '.join(SWAPS)}; got "
@@ -230,10 +255,10 @@ class SearchSpace:
         for layer in teacher.compact.layers:
             fields = KINDS[layer.kind].fields
             windowed = "filters" in fields and "kernel_size" in fields
-            cheaper = _CHEAPER_KINDS.get(layer.kind, ())
+            stand_ins = _STAND_INS.get(layer.kind, ())
             slots.append(
                 Slot(
-                    kinds=(layer.kind, *(k for k in cheaper if k in swaps)),
+                    kinds=(layer.kind, *(k for k in stand_ins if k in swaps)),
                     filters=[
                         _narrowed(layer.filters, share, divisor)
                         for share in shares
@@ -280,6 +305,7 @@ class SearchSpace:
           input_shape: (height, width, channels) of the images.
           num_classes: number of logits.
         """
+        kinds = _row("kinds", kinds)
         slot = Slot(
             kinds=tuple(kind for kind in kinds if kind != "identity"),
             filters=filters,
@@ -403,6 +429,16 @@ class SearchSpace:
         """The inverse of `to_dict`."""
         slots = tuple(Slot(**slot) for slot in config["slots"])
         return cls(slots, tuple(config["input_shape"]), config["num_classes"])
+
+
+def _row(name: str, given: Any) -> tuple:
+    """A row of choices as a tuple; TypeError for a single one without a row."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise TypeError(
+            f"Expected a row of choices, such as ({given!r},), as {name}; got "
+            f"{given!r}."
+        )
+    return tuple(given)
 
 
 def _narrowed(filters: int, share: float, divisor: int) -> int:

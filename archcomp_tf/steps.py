@@ -23,13 +23,14 @@ _OP_NAMES = {
     r"dense": "dense",
     r"depthwiseconv2d": "depthwise_conv",
     r"flatten|reshape": "flatten",
-    r"global(average|max)pooling2d": "global_avg_pool",
+    r"global(average|max)pooling2d|mean": "global_avg_pool",
     r"maxpooling2d": "max_pool",
     r"separableconv2d": "separable_conv",  # two operations, see `_ops`
     r"softmax": "softmax",
     r"\w*(elu|ilu|relu6|swish|mish)": "relu",
     r"\w*(sigmoid|tanh|shrink)|soft(plus|sign)": "relu",
     r"activation|linear|identity|\w*dropout(2d)?|gaussiannoise": "",
+    r"activityregularization": "",
     r"zeropadding2d": "",  # what stands behind it has the shape that counts
 }
 RELU, POOL, BATCH_NORM = Op("relu"), Op("global_avg_pool"), Op("batch_norm")
@@ -200,7 +201,7 @@ def _ops(call: Call, shape: Shape) -> tuple[list[Op], tuple[str, ...]]:
     if name is None and call.in_front:
         # Behind the front it may scale, but neither cut nor resize.
         if call.output_shape == call.input_shape:
-            return [], ()
+            return [], (f"{type(layer).__name__} left out",)
         got = f"{call.output_shape} from {call.input_shape}"
         raise UnsupportedModelError(layer, "it in front of all layers", got)
     if name is None:
@@ -231,6 +232,8 @@ def _ops_without_activation(
     """The operations of a layer but for its activation, and remarks."""
     layer = call.layer
     on_maps = len(shape) == 3
+    if call.name == "mean":
+        _check_whole_mean(call)
     if not name or (name in ("flatten", "global_avg_pool") and not on_maps):
         return [], ()
     filters = getattr(layer, "filters", None) or getattr(layer, "units", 0)
@@ -258,6 +261,14 @@ def _ops_without_activation(
         depthwise = Op("depthwise_conv", 0, *window)
         return [depthwise, RELU, Op("conv", filters, use_bias=bias)], (_ADDED,)
     return [Op(name, filters, *window, bias)], ()
+
+
+def _check_whole_mean(call: Call) -> None:
+    """Refuses a mean that is not that of each channel of a map."""
+    rank, axes = len(call.input_shape) + 1, call.layer.axis or ()
+    if rank != 4 or {axis % rank for axis in axes} != {1, 2}:
+        expected = "a mean over the axes (1, 2) of maps"
+        raise UnsupportedModelError(call.layer, expected, call.layer.axis)
 
 
 def _window(layer, shape: Shape) -> tuple[int, int]:

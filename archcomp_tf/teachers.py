@@ -4,9 +4,9 @@ Sources: VGG with batch norm, arXiv 1409.1556, one Dense after the pooled
 features; ResNet's CIFAR form of the ImageNet networks (a 3x3 stem, no first
 pool), arXiv 1512.03385, and its own networks for CIFAR-10 (section 4.2 there,
 with projections in place of padded shortcuts); MobileNetV1, arXiv 1704.04861,
-and V2, arXiv 1801.04381, with the first strides left out, so that 4x4 maps are
-left at the end.  "vgg7" and "vgg11_half" are our own, for machines without a
-GPU.
+and V2, arXiv 1801.04381, with the first strides left out, so that maps of 2x2
+and of 4x4 are left at the end.  "vgg7" and "vgg11_half" are our own, for
+machines without a GPU.
 """
 
 from __future__ import annotations

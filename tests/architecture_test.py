@@ -182,6 +182,12 @@ def test_features_are_pooled_once_and_only_where_no_flatten_stands(
         assert names.index("pool") == len(kinds) - len(vectors)
 
 
+@pytest.mark.parametrize("shape", [(28, 28), (None, None, 3)])
+def test_a_network_has_no_blocks_on_what_is_no_image(shape):
+    with pytest.raises(ValueError, match="height, width, channels"):
+        next(Architecture.parse("conv3x3-8").blocks(shape, 10))
+
+
 @given(strategies.architectures())
 def test_a_width_factor_of_1_gives_the_architecture_itself(architecture):
     assert architecture.scale_width(1.0) == architecture

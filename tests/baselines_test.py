@@ -337,6 +337,21 @@ def test_optimisers_find_smaller_networks_where_small_is_best(optimiser):
     assert sizes[40:].mean() < sizes[:16].mean()
 
 
+def test_expected_improvement_samples_where_nothing_is_labelled_yet():
+    result = _optimise(baselines.expected_improvement, num_labels=1)
+    assert len(result.history) == 1
+    labels = iter([math.nan] * 2 + [0.5] * 6)
+    result = _optimise(
+        baselines.expected_improvement,
+        lambda architectures: [next(labels) for _ in architectures],
+        num_labels=8,
+        num_initial=1,
+        labels_a_round=1,
+    )
+    failed = [record.status != OK for record in result.history]
+    assert failed == [True] * 2 + [False] * 6
+
+
 def test_an_optimiser_ends_where_the_space_does():
     space = SearchSpace(
         (Slot(("conv",), filters=(2, 4), optional=True), Slot(("flatten",))),

@@ -16,6 +16,7 @@ from archcomp_tf.fitting import (
     unlabelled_mix,
 )
 from archcomp_tf.ledger import SearchResult
+from archcomp_tf.limits import Limits
 from archcomp_tf.objective import Budget, LogParams
 from archcomp_tf.search_space import SearchSpace
 
@@ -148,6 +149,38 @@ def test_too_few_labels_are_refused_before_any_is_bought():
         search(
             SPACE, bought.append, num_labels=10, objective=LogParams(), seed=0
         )
+    assert not bought
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": "both"}, "Expected a mode of .*got 'both'"),
+        ({"objective": LogParams}, "Expected an objective: LogParams, .*class"),
+        (
+            {"objective": Limits(max_params=1000)},
+            r"LogParams, Tolerance, Budget, N2NReward .*; got Limits\(",
+        ),
+        (
+            {"teacher": Architecture.parse("conv3x3-32")},
+            "teacher that is in the space: Expected 4 layers",
+        ),
+        (
+            {
+                "autoencoder": ArchitectureAutoencoder(
+                    SearchSpace.around(TEACHER, (8, 8, 3), num_widths=6)
+                )
+            },
+            r"Expected an autoencoder of the space .*\(8, 8, 3\)",
+        ),
+    ],
+    ids=["mode", "class", "limits", "teacher", "autoencoder"],
+)
+def test_bad_arguments_are_refused_before_any_label_is_bought(options, message):
+    bought = []
+    arguments = {"num_labels": 16, "objective": LogParams(), "seed": 0}
+    with pytest.raises((TypeError, ValueError), match=message):
+        search(SPACE, bought.append, **arguments | options)
     assert not bought
 
 

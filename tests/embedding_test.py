@@ -80,3 +80,29 @@ def test_the_embedding_that_is_left_knows_the_labels(learnt):
     places = LatentMap.load(run.path("search/latent.npz"))
     assert len(places.z) == 9  # one failed
     np.testing.assert_allclose(places.z, z[:-1], atol=1e-5)
+
+
+def test_an_embedding_is_judged_on_what_it_has_not_seen(monkeypatch, tmp_path):
+    seen, judged = [], []
+    for name, networks, value in (
+        ("fit_autoencoder", seen, {}),
+        ("exact_reconstruction", judged, 1.0),
+        ("params_error", judged, 0.0),
+    ):
+        monkeypatch.setattr(
+            embedding,
+            name,
+            lambda _, a, *args, networks=networks, value=value, **kwargs: (
+                networks.extend(a) or value
+            ),
+        )
+    run = tiny.taught_run(tmp_path, TEACHER)
+    embedding.learn_embedding(run)
+    assert judged and not set(judged) & set(seen)
+    # Of a single network there is no other to judge on.
+    seen.clear(), judged.clear()
+    monkeypatch.setattr(
+        embedding, "unlabelled_mix", lambda _1, _2, num, _3: [TEACHER] * num
+    )
+    embedding.learn_embedding(run)
+    assert set(judged) == set(seen) == {TEACHER}

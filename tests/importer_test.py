@@ -166,19 +166,45 @@ def test_every_common_activation_counts_as_relu(activation):
     [
         [layers.GlobalAveragePooling2D(keepdims=True), layers.Flatten()],
         [layers.AveragePooling2D(8), layers.Flatten()],
+        [lambda x: keras.ops.mean(x, axis=(1, 2))],
+        [lambda x: keras.ops.mean(x, axis=(-3, -2), keepdims=True)],
         [layers.AveragePooling2D(8, strides=1), layers.Flatten()],
     ],
 )
 def test_a_pool_over_the_whole_map_is_implied(head):
-    model = keras.Sequential(
-        [
-            keras.Input((8, 8, 3)),
-            conv(6, 3, activation="relu"),
-            *head,
-            layers.Dense(CLASSES, activation="softmax"),
-        ]
-    )
-    assert str(from_keras(model)) == "conv3x3-6"
+    image = keras.Input((8, 8, 3))
+    x = conv(6, 3, activation="relu")(image)
+    for layer in head:
+        x = layer(x)
+    x = layers.Dense(CLASSES, activation="softmax")(x)
+    assert str(from_keras(keras.Model(image, x))) == "conv3x3-6"
+
+
+@pytest.mark.parametrize("axis", [1, (1, 3), None])
+def test_another_mean_is_no_pool(axis):
+    image = keras.Input((8, 8, 3))
+    x = keras.ops.mean(conv(6, 3)(image), axis=axis, keepdims=True)
+    x = layers.Dense(CLASSES)(layers.Flatten()(x))
+    with pytest.raises(UnsupportedModelError, match=r"a mean over the axes"):
+        from_keras(keras.Model(image, x))
+
+
+def test_scaling_inside_a_model_is_left_out_and_said():
+    def block(x):
+        x = layers.Rescaling(2.0)(conv(3, 3, activation="relu")(x))
+        y = conv(3, 3)(conv(3, 3, activation="relu")(x))
+        return layers.ReLU()(x + 0.1 * y)
+
+    model = graph(block)
+    x = layers.Softmax()(model.output / 2.0)
+    reading = explain(keras.Model(model.input, x))
+    assert str(reading.architecture) == "conv3x3-3 residual3x3-3"
+    remarks = [remark for row in reading.rows for remark in row.remarks]
+    assert remarks == [
+        "Rescaling left out",
+        "Multiply left out",
+        "TrueDivide left out",
+    ]
 
 
 def test_zero_padding_that_replaces_padding_same_is_left_out():
@@ -491,6 +517,13 @@ def test_a_model_without_a_classifier_is_refused():
 def test_a_model_without_a_graph_is_refused():
     assert refused(keras.Sequential([layers.Dense(2)], name="open"), "open")
     assert refused(keras.Model(name="bare"), "bare")
+    with pytest.raises(UnsupportedModelError, match="call or build it first"):
+        from_keras(keras.Sequential([layers.Dense(2)]))
+
+
+def test_what_is_no_model_is_refused():
+    with pytest.raises(TypeError, match="a Keras model.*got 'm.keras'"):
+        from_keras("m.keras")
 
 
 def test_padding_valid_is_read_as_same_and_said():

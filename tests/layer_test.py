@@ -2,11 +2,12 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import strategies
 from hypothesis import given
 
-from archcomp_tf.layer import KINDS, Layer, Op
+from archcomp_tf.layer import KINDS, Layer, Op, image_shape
 
 # A layer of each kind, its text, and its output on a (9, 6, 4) feature map
 # or, behind a flatten, on a vector of 10 features.
@@ -148,6 +149,14 @@ def test_a_used_field_must_be_a_positive_integer(fields, message):
         Layer(**fields)
 
 
+def test_an_integer_of_numpy_is_one_of_python():
+    layer = Layer("conv", np.int64(8), strides=np.uint8(2))
+    assert repr(layer) == repr(Layer("conv", 8, strides=2))
+    assert type(layer.filters) is int
+    with pytest.raises(ValueError, match="positive integer filters"):
+        Layer("conv", np.bool_(True))
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -183,3 +192,17 @@ def test_a_layer_cannot_be_changed_and_is_its_own_key():
     with pytest.raises(dataclasses.FrozenInstanceError):
         layer.filters = 16
     assert {layer: "value"}[Layer("conv", 8)] == "value"
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(28, 28), (None, None, 3), (8, 8, 0), (8.0, 8, 1), (8, 8, True), 28, "88"],
+)
+def test_a_shape_of_no_image_is_refused(shape):
+    with pytest.raises(ValueError, match="height, width, channels") as error:
+        image_shape(shape)
+    assert str(error.value).endswith(f"got {shape!r}.")
+
+
+def test_the_shape_of_an_image_may_be_of_any_row_of_integers():
+    assert image_shape([8, np.int32(6), 3]) == (8, 6, 3)

@@ -46,6 +46,17 @@ def test_a_labelled_network_is_not_asked_for_again():
     assert ledger.remaining == 8
 
 
+def test_no_label_is_paid_for_where_its_parameters_cannot_be_counted():
+    def fails(architecture):
+        raise ZeroDivisionError(architecture)
+
+    asked = []
+    ledger = Ledger(lambda a: asked.extend(a) or _all(a), fails, 12)
+    with pytest.raises(ZeroDivisionError):
+        ledger.label(SAMPLES[:3])
+    assert not asked
+
+
 def test_more_labels_than_were_allowed_are_refused():
     with pytest.raises(ValueError, match="at most 2 more .* got 3"):
         _ledger(_all, num_labels=2).label(SAMPLES[:3])

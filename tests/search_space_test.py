@@ -262,6 +262,27 @@ def test_layers_are_swapped_for_the_kinds_that_are_given():
         SearchSpace.around(teacher, swaps=("conv", "dense"))
 
 
+@pytest.mark.parametrize(
+    ("teacher", "wide", "narrow"),
+    [
+        ("bottleneck3x3-64", "conv3x3-64", "conv3x3-4"),
+        ("conv1x1-64", "separable_conv1x1-64", "separable_conv1x1-4"),
+        ("conv1x1-64", "inverted_residual1x1-64x4", "inverted_residual1x1-4x1"),
+    ],
+)
+def test_a_swap_may_be_larger_and_is_smaller_where_it_is_narrow(
+    teacher, wide, narrow
+):
+    networks = [
+        Architecture.parse(f"conv3x3-64 {text}")
+        for text in (narrow, teacher, wide)
+    ]
+    space = SearchSpace.around(networks[1])
+    assert all(map(space.contains, networks))
+    sizes = list(map(space.count_params, networks))
+    assert sizes == sorted(set(sizes))
+
+
 @given(strategies.spaces(), strategies.seeds)
 def test_around_keeps_every_step_that_shrinks_the_feature_maps(space, seed):
     rng = np.random.default_rng(seed)
@@ -372,6 +393,11 @@ def test_an_empty_space_is_refused():
         SearchSpace.around(Architecture.parse("identity"))
 
 
+def test_a_space_is_one_of_images():
+    with pytest.raises(ValueError, match=r"channels\).*got \(28, 28\)"):
+        SearchSpace((Slot(("conv",), (8,)),), (28, 28))
+
+
 @pytest.mark.parametrize(
     ("slots", "message"),
     [
@@ -462,3 +488,29 @@ def test_a_space_spans_what_it_was_not_shown():
 def test_what_no_space_spans_is_refused(texts, message):
     with pytest.raises(ValueError, match=message):
         SearchSpace.spanning([Architecture.parse(text) for text in texts])
+
+
+def test_what_a_space_is_made_around_is_an_architecture():
+    with pytest.raises(TypeError, match="Architecture.parse.*got 'conv3x3-64'"):
+        SearchSpace.around("conv3x3-64")
+
+
+@pytest.mark.parametrize("min_width", [0, -0.5, 1.5, float("nan")])
+def test_the_smallest_width_is_a_share(min_width):
+    teacher = Architecture.parse("conv3x3-64")
+    with pytest.raises(ValueError, match=rf"\(0, 1\]; got {min_width}"):
+        SearchSpace.around(teacher, min_width=min_width)
+
+
+def test_choices_are_given_as_a_row():
+    def uniform(kinds=("conv",), filters=(8,)):
+        return SearchSpace.uniform(num_slots=1, kinds=kinds, filters=filters)
+
+    with pytest.raises(TypeError, match=r"\('conv',\), as kinds; got 'conv'"):
+        uniform(kinds="conv")
+    with pytest.raises(TypeError, match=r"\(64,\), as filters; got 64"):
+        uniform(filters=64)
+    with pytest.raises(TypeError, match="as kinds; got 'conv'"):
+        Slot("conv", (8,))
+    with pytest.raises(TypeError, match="as swaps; got 'conv'"):
+        SearchSpace.around(Architecture.parse("conv3x3-8"), swaps="conv")

@@ -56,6 +56,7 @@ def items(*hidden):
         (layers.Dropout(0.1), [None]),
         (layers.ZeroPadding2D(), [None]),
         (layers.Rescaling(2.0), [None]),
+        (layers.ActivityRegularization(0.1), [None]),
         (layers.Conv2D(4, 6), [Op("flatten"), Op("dense", 4, use_bias=True)]),
     ],
 )

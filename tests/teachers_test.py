@@ -59,6 +59,15 @@ def test_a_teacher_is_in_the_space_around_it(name):
     assert SearchSpace.around(TEACHERS[name]).contains(TEACHERS[name])
 
 
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("mobilenet_v1", (2, 2, 1024)), ("mobilenet_v2", (4, 4, 1280))],
+)
+def test_a_mobilenet_ends_in_maps_of_its_documented_size(name, shape):
+    *_, pool, _ = TEACHERS[name].blocks((32, 32, 3), 10)
+    assert pool[2] == shape
+
+
 def test_a_network_is_named_or_written_out():
     assert named("vgg16") is TEACHERS["vgg16"]
     assert named("conv3x3-8") == Architecture.parse("conv3x3-8")
