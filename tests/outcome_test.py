@@ -8,12 +8,17 @@ import tiny
 from archcomp_tf import measurement, outcome
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
-from archcomp_tf.litert import PRECISIONS
+from archcomp_tf.litert import PRECISIONS, convert
 from archcomp_tf.run import Run
 
 BINARIES = {"teacher": "", "search": "", "students": "", "controls": ""}
 NETWORK = Architecture.parse("conv3x3-4")
-STUDENT = f"students/{NETWORK.fingerprint}"
+FOLDER = f"students/{NETWORK.fingerprint}"
+STUDENT = {
+    "fingerprint": NETWORK.fingerprint,
+    "trainings": [f"{FOLDER}/seed_{seed}.keras" for seed in range(2)],
+    "best": 1,
+}
 
 
 def _constant(label: int) -> keras.Model:
@@ -34,7 +39,7 @@ def run(tmp_path):
     run = Run(tiny.config(""), tmp_path, BINARIES, dataset=dataset)
     (tmp_path / "teacher").mkdir()
     _constant(0).save(tmp_path / "teacher/model.keras")
-    folder = tmp_path / STUDENT
+    folder = tmp_path / FOLDER
     folder.mkdir(parents=True)
     for seed, label in enumerate((1, 0)):
         _constant(label).save(folder / f"seed_{seed}.keras")
@@ -43,8 +48,7 @@ def run(tmp_path):
 
 
 def _stages(run):
-    trained = {"trainings": [f"{STUDENT}/seed_{i}.keras" for i in range(2)]}
-    return {"students": trained, "controls": {"networks": {"other": trained}}}
+    return {"students": STUDENT, "controls": {"networks": {"other": STUDENT}}}
 
 
 def test_every_training_of_every_network_is_judged(run):
@@ -63,7 +67,7 @@ def test_the_files_of_teacher_and_student_are_measured(run):
         "student_float16",
         "student_int8",
     }
-    folder = run.workdir.path / STUDENT / "litert"
+    folder = run.workdir.path / FOLDER / "litert"
     for name, file in files.items():
         assert file["accuracy"] == 0.75
         assert file["latency_ms"] > 0
@@ -79,7 +83,11 @@ def test_files_take_images_from_0_to_1_whatever_the_teacher_takes(run):
     teacher = keras.Model(inputs, network(scaled))
     teacher.save(run.workdir.path / "teacher/model.keras")
     images = run.dataset.test.images[:4]
-    outcome._files(run, STUDENT)
+    files = outcome._files(run, STUDENT)
+    # Nothing of what scales is in the student's: it is what limits are of.
+    bare = keras.models.load_model(run.path(STUDENT["trainings"][1]))
+    alone = convert(bare, "int8", run.dataset.train.images)
+    assert files["student_int8"]["bytes"] == len(alone)
     np.testing.assert_allclose(
         measurement.outputs(
             run.workdir.path / "teacher/litert/float32.tflite", images
