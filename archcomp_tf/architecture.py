@@ -76,7 +76,8 @@ class Architecture:
         """Walks the whole network, classifier included.
 
         Args:
-          input_shape: (height, width, channels) of an image.
+          input_shape: (height, width, channels) of an image; (features,) where
+            the first layer is a dense one.
           num_classes: number of logits.
 
         Yields:
@@ -86,7 +87,9 @@ class Architecture:
         Raises:
           ValueError: the input shape is none of an image.
         """
-        shape = image_shape(input_shape)
+        shape = tuple(input_shape)
+        if len(shape) != 1:
+            shape = image_shape(shape)
         for index, layer in enumerate(self.compact.layers):
             if layer.kind == "dense" and len(shape) == 3:
                 yield "pool", Block((Op("global_avg_pool"),)), shape
