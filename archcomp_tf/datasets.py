@@ -335,6 +335,7 @@ def _check_classes(where: str, labels: np.ndarray, num_classes: int) -> None:
             f"{where}: expected images of each of the {num_classes} classes; "
             f"there are none of {', '.join(map(str, missing[:10]))}"
             f"{' and others' if len(missing) > 10 else ''}."
+            f"{' Labels start at 0.' if 0 in missing else ''}"
         )
 
 
@@ -474,11 +475,19 @@ def _pixels(where: str, images: np.ndarray) -> np.ndarray:
     """
     if images.dtype == np.uint8:
         return images
-    if not np.issubdtype(images.dtype, np.floating):
+    is_whole = np.issubdtype(images.dtype, np.integer)
+    if not is_whole and not np.issubdtype(images.dtype, np.floating):
         raise DataError(
-            f"{where}: expected uint8 or float images; got {images.dtype}."
+            f"{where}: expected integer or float images; got {images.dtype}."
         )
     low, high = images.min(), images.max()
+    if is_whole:
+        if low < 0 or high > MAX_PIXEL:
+            raise DataError(
+                f"{where}: expected integer images with values from 0 to 255; "
+                f"got values from {low} to {high}."
+            )
+        return images.astype(np.uint8)
     if low >= 0 and high <= 1:  # NaN fails this, and the next
         return images.astype(np.float32, copy=False)
     # The brightest pixel of a data set is above half of 255, and floats that

@@ -40,7 +40,7 @@ from archcomp_tf.forecast import forecast, forecast_lines
 from archcomp_tf.labeling import LabelError
 from archcomp_tf.ledger import initial_samples
 from archcomp_tf.limits import Limits
-from archcomp_tf.objective import Objective
+from archcomp_tf.objective import Objective, check_objective
 from archcomp_tf.outcome import write_outcome
 from archcomp_tf.run import Run
 from archcomp_tf.teachers import TEACHERS
@@ -85,7 +85,7 @@ class CompressionResult:
 
 
 def compress(
-    teacher: keras.Model,
+    teacher: keras.Model | str | os.PathLike,
     data: datasets.Dataset | str | os.PathLike | tuple | Any,
     *,
     objective: Objective | Limits,
@@ -98,9 +98,10 @@ def compress(
 
     Args:
       teacher: images -> logits or probabilities, of two classes perhaps only
-        that of the second; it is used as it is, not trained again.  Layers in
-        front that scale or change images are kept, and decide whether it is
-        given values from 0 to 1 or from 0 to 255.
+        that of the second, or the path of its `.keras` file; it is used as it
+        is, not trained again.  Layers in front that scale or change images are
+        kept, and decide whether it is given values from 0 to 1 or from 0 to
+        255.
       data: arrays (images, labels) or a `tf.data.Dataset` of them, from which
         `datasets.from_arrays` cuts validation and test splits; or what
         `keras.datasets.NAME.load_data()` gives; or a name or an `.npz` file for
@@ -115,6 +116,7 @@ def compress(
       The student, its architecture, and the report's results.
 
     Raises:
+      TypeError: the objective is none.
       DataError: the data cannot be used.
       UnsupportedModelError: names the layer of the teacher that cannot be
         read, where `config.space.around` names no other network.
@@ -124,6 +126,10 @@ def compress(
     config = (
         config.copy_and_resolve_references() if config else default_config()
     )
+    if not isinstance(objective, Limits):
+        check_objective(objective)
+    if isinstance(teacher, str | os.PathLike):
+        teacher = keras.models.load_model(teacher)
     dataset = None
     if isinstance(data, os.PathLike):
         data = os.fspath(data)

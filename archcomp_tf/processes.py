@@ -15,11 +15,12 @@ import joblib
 
 _THREADS = (
     "TF_NUM_INTRAOP_THREADS",
-    "TF_NUM_INTEROP_THREADS",
     "OMP_NUM_THREADS",  # PyTorch's
 )
-# No process is to take the whole memory of a GPU.
-_SHARING_ENVIRONMENT = {
+_ENVIRONMENT = {
+    # With more, small networks wait for threads longer than they compute.
+    "TF_NUM_INTEROP_THREADS": "1",
+    # No process is to take the whole memory of a GPU.
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
 }
@@ -44,7 +45,7 @@ def side_by_side(
     main = types.ModuleType("__main__")
     main.__spec__ = importlib.util.find_spec("archcomp_tf.quiet")
     num_threads = max(1, joblib.cpu_count() // num_processes)
-    environment |= _SHARING_ENVIRONMENT
+    environment |= _ENVIRONMENT
     environment |= dict.fromkeys(_THREADS, str(num_threads))
     before = {name: os.environ.get(name) for name in environment}
     own, sys.modules["__main__"] = sys.modules["__main__"], main

@@ -294,7 +294,10 @@ def _table(methods: dict[str, list[dict]], picture: pathlib.Path) -> str:
         ]
         # Their median: what else a machine did falls on some of the runs.
         seconds = [run["seconds_a_label"] for run in runs]
-        row = [f"{regrets.mean():.2f} +- {regrets.std():.2f}" for regrets in at]
+        row = []
+        for regrets in at:
+            spread = np.std(regrets, ddof=1) if len(runs) > 1 else 0.0
+            row.append(f"{regrets.mean():.2f} +- {spread:.2f}")
         rows.append(
             [
                 method,

@@ -314,6 +314,10 @@ def test_searches_are_compared_on_any_table_and_each_is_run_once(tmp_path):
         assert list(regrets) == sorted(regrets, reverse=True)
         assert regrets[-1] >= 0
     assert (output / "RESULTS.md").read_text() in done.stdout
+    # Half the distance of the two runs, times the square root of two.
+    last = [1e3 * r["regret"][-1][1] for r in runs if r["weight"] == 0.02]
+    spread = f"{np.mean(last):.2f} +- {np.std(last, ddof=1):.2f}"
+    assert spread in done.stdout.partition("| random_search")[2]
     # What is there is not run again.
     before = {path: path.read_bytes() for path in output.glob("*.jsonl")}
     done = _run(*arguments, cwd=tmp_path)

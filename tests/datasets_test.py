@@ -86,6 +86,16 @@ def test_without_test_images_the_rest_is_the_same(tmp_path):
     assert (rest.train, rest.validation) == (dataset.train, dataset.validation)
 
 
+def test_integers_from_0_to_255_are_bytes(tmp_path):
+    wide = {
+        key: _arrays()[key].astype(np.int32) for key in ("x_train", "x_test")
+    }
+    read = datasets.load(_write(tmp_path, **wide))
+    expected = datasets.load(_write(tmp_path))
+    assert read.train.images.dtype == np.uint8
+    np.testing.assert_array_equal(read.train.images, expected.train.images)
+
+
 def test_grey_images_get_a_channel(tmp_path):
     arrays = _arrays()
     path = _write(
@@ -258,8 +268,16 @@ def _with(key: str, index, value, dtype=None) -> dict[str, np.ndarray]:
             r"test split: expected .* from 0 to 255; got values from -1.0 to 2",
         ),
         (
-            {"x_train": _arrays()["x_train"].astype(np.int64)},
-            "train split: expected uint8 or float images; got int64",
+            {"x_train": _arrays()["x_train"].astype(np.int64) + 250},
+            r"train split: expected integer images .* 255; got .* to \d{3}",
+        ),
+        (
+            {"x_train": _arrays()["x_train"].astype(bool)},
+            "train split: expected integer or float images; got bool",
+        ),
+        (
+            {"y_train": _arrays()["y_train"] + 1},
+            "none of 0. Labels start at 0.",
         ),
         (
             {"x_train": np.array([None] * NUM_TRAIN)},

@@ -498,6 +498,18 @@ def test_a_run_whose_teacher_was_saved_anew_is_refused(tmp_path):
     Pipeline(config, workdir, dataset=tiny.dataset())
 
 
+@pytest.mark.parametrize("objective", [None, {"max_params": 5_000}, Limits])
+def test_what_is_no_objective_is_refused_at_once(tmp_path, objective):
+    with pytest.raises(TypeError, match="Expected an objective: LogParams"):
+        archcomp_tf.compress(
+            build(Architecture.parse("conv3x3-4"), tiny.SHAPE, 2),
+            tiny.dataset(),
+            objective=objective,
+            num_labels=10,
+            workdir=tmp_path,
+        )
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
