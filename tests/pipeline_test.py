@@ -44,6 +44,12 @@ STUDENT_FIELDS = NETWORK_FIELDS | {
 }
 
 
+@pytest.fixture(autouse=True)
+def _seeded():
+    """A teacher that nobody trained is the same one each time."""
+    keras.utils.set_random_seed(0)
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A finished run: its config, its working directory, its result."""
