@@ -31,8 +31,6 @@ _DISTILLATION = {"temperature": 4.0, "label_weight": 0.2}
 # A teacher that was trained for long is surer of what it learnt, and softened
 # more, see results/README.md.
 _LONG_EPOCHS, _LONG_TEMPERATURE = 40, 8.0
-
-
 # Where a run is made, not what: it goes on where these differ.
 MACHINE_FIELDS = ("num_workers", "data_dir")
 # A round keeps no more processes busy, and each of them holds the images.

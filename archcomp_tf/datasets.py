@@ -186,7 +186,8 @@ def of(
       data: the data set itself; (images, labels), see `from_arrays`; a tuple of
         two of them, for training and for the test, as `load_data` of
         `keras.datasets` gives them; or batches of them, see `from_batches`.
-      validation_fraction: share of the training images, in (0, 1).
+      validation_fraction: share of the images, in (0, 1), those of a test split
+        that is given left out.
       seed: of the cuts.
 
     Raises:

@@ -120,6 +120,8 @@ def compress(
       DataError: the data cannot be used.
       UnsupportedModelError: names the layer of the teacher that cannot be
         read, where `config.space.around` names no other network.
+      LabelError: a drop of accuracy is limited, and the teacher's own layers,
+        from which it would be counted, cannot be labelled.
       LimitError: no network that was found keeps to the limits; says which is
         the nearest.
     """

@@ -1,6 +1,7 @@
 """The working directory of a compression: where each stage leaves its results.
 
-    config.json                  what is being run; another is refused
+    config.json                  what is being run, and where; another "what"
+                                 is refused
     teacher/                     model.keras, logits.npy
     corpus/records.jsonl         every label
     autoencoder/                 model.keras

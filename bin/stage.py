@@ -58,6 +58,7 @@ def _main(argv: list[str], method: str) -> int:
 
     from archcomp_tf import (
         backend,
+        labeling,
         ledger,
         limits,
         pipeline,
@@ -83,6 +84,7 @@ def _main(argv: list[str], method: str) -> int:
     except (
         ValueError,
         OSError,
+        labeling.LabelError,
         ledger.EvaluationError,
         limits.LimitError,
         backend.BackendError,

@@ -1,5 +1,6 @@
 """Tests of the whole flow on a tiny data set: files, resuming, refusals."""
 
+import contextlib
 import dataclasses
 import importlib.util
 import json
@@ -22,9 +23,11 @@ from archcomp_tf.corpus import Corpus
 from archcomp_tf.fitting import MIN_LABELS
 from archcomp_tf.importer import UnsupportedModelError
 from archcomp_tf.inference import accuracy
+from archcomp_tf.labeling import LabelError
 from archcomp_tf.limits import LimitError, Limits
 from archcomp_tf.objective import LogParams
 from archcomp_tf.pipeline import STAGES, Pipeline
+from archcomp_tf.task import Task
 from archcomp_tf.training import Recipe
 from archcomp_tf.workdir import MissingStageError, OtherConfigError
 
@@ -502,6 +505,25 @@ def test_a_run_whose_teacher_was_saved_anew_is_refused(tmp_path):
         Pipeline(config, workdir, dataset=tiny.dataset())
     path.unlink()  # a run that was carried elsewhere without it goes on
     Pipeline(config, workdir, dataset=tiny.dataset())
+
+
+def test_a_reference_that_cannot_be_labelled_says_why(tmp_path, monkeypatch):
+    config = tiny.config(tiny.write_npz(tmp_path / "data.npz"))
+    config.limits.max_accuracy_drop = 0.1
+    stages = Pipeline(config, tmp_path / "workdir")
+    stages.teacher()
+    teacher = Architecture.parse(config.teacher.architecture)
+
+    def run(task, architecture, recipe):
+        del task, recipe
+        if architecture.compact == teacher:
+            raise MemoryError("too large")
+        return 0.5
+
+    monkeypatch.setattr(Task, "run", run)
+    with contextlib.closing(stages):
+        with pytest.raises(LabelError, match="own layers.*too large"):
+            stages.corpus()
 
 
 @pytest.mark.parametrize("objective", [None, {"max_params": 5_000}, Limits])
