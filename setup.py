@@ -61,6 +61,8 @@ setuptools.setup(
             "pytest>=8.0",
             "pytest-xdist>=3.5",
             "ruff>=0.12",
+            # The runtime for microcontrollers, to try files on.
+            f"tflite-micro>=0.dev20261023; sys_platform == 'linux' and {_X86}",
         ],
     },
     classifiers=[

@@ -65,6 +65,7 @@ def answer_section(results: Mapping[str, Any]) -> str:
     if (before := files.get(TEACHER_FILE)) and students:
         for field, words, text in (
             ("bytes", ("smaller file", "larger file"), _size_text),
+            ("ram_bytes", ("less RAM", "more RAM"), _size_text),
             ("latency_ms", ("faster", "slower"), _time_text),
         ):
             name, after = min(students.items(), key=lambda item: item[1][field])
@@ -193,6 +194,7 @@ def files_section(files: Mapping[str, Mapping[str, float]]) -> str:
             file_title(name),
             _size_text(file["bytes"]),
             times(name, "bytes", 1),
+            _size_text(file["ram_bytes"]),
             f"{file['accuracy']:.2%}",
             _time_text(file["latency_ms"]),
             times(name, "latency_ms", 2),
@@ -203,10 +205,11 @@ def files_section(files: Mapping[str, Mapping[str, float]]) -> str:
     return page.section(
         "The files",
         page.table(
-            "LiteRT files, measured in one run on one machine: the accuracy is "
-            f"that of {num_images:,} test images, the latency the "
-            "median of one image.",
-            ["file", "size", "smaller", "accuracy", "latency", "faster"],
+            "LiteRT files, measured in one run on one machine: RAM is what the "
+            "activations of an image take at once, the accuracy that of "
+            f"{num_images:,} test images, the latency the median of one image.",
+            ["file", "size", "smaller", "RAM"]
+            + ["accuracy", "latency", "faster"],
             rows,
             [name.partition("_")[0] for name in files],
         ),

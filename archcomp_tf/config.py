@@ -98,6 +98,7 @@ def default_config() -> ml_collections.ConfigDict:
         {
             "max_params": 0,
             "max_flops": 0,
+            "max_ram_bytes": 0,
             "max_file_bytes": 0,
             "max_latency_ms": 0.0,
             "max_accuracy_drop": 0.0,

@@ -20,8 +20,6 @@ from archcomp_tf.layer import Block, Op, Shape
 # Exact parameters of an architecture, whatever its images and classes.
 CountParams = Callable[[Architecture], int]
 
-_BYTES_PER_VALUE = 4  # float32
-
 
 def num_params(
     architecture: Architecture, input_shape: Shape, num_classes: int
@@ -78,19 +76,31 @@ def num_activations(
 
 
 def activation_bytes(
-    architecture: Architecture, input_shape: Shape, num_classes: int
+    architecture: Architecture,
+    input_shape: Shape,
+    num_classes: int,
+    bytes_per_value: int = 4,
 ) -> int:
-    """Largest sum of activations alive at once, for one float32 image.
+    """Largest sum of activations alive at once, for one image.
 
-    The operations run one after another; each needs its input and its output,
-    and a block with a shortcut keeps its own input meanwhile.  Batch norm,
-    activations and sums work in place.
+    The operations run one after another, as LiteRT has them; each needs its
+    input and its output, and a block with a shortcut keeps its own input
+    meanwhile.
+
+    Args:
+      architecture: the network.
+      input_shape: (height, width, channels) of an image.
+      num_classes: number of logits.
+      bytes_per_value: 4 of float32, 1 of int8.
+
+    Returns:
+      What `measurement.ram_bytes` finds in the network's file.
     """
     values = max(
         _block_activations(block, shape)
         for _, block, shape in architecture.blocks(input_shape, num_classes)
     )
-    return values * _BYTES_PER_VALUE
+    return values * bytes_per_value
 
 
 def block_weights(block: Block, shape: Shape) -> collections.Counter[str]:
@@ -168,19 +178,23 @@ def _block_values(block: Block, shape: Shape) -> int:
     )
 
 
-_IN_PLACE = ("batch_norm", "relu", "flatten")
+# Batch norm is folded into the convolution before it, and so is ReLU.
+_FOLDED = ("batch_norm", "relu")
 
 
 def _block_activations(block: Block, shape: Shape) -> int:
+    """The most values alive while one of the block's operations runs."""
     kept = 0 if block.shortcut is None else math.prod(shape)
     peak, inner = math.prod(shape), shape
     for index, op in enumerate(block.branch):
         output = op.output_shape(inner)
-        if op.name not in _IN_PLACE:
+        if op.name not in _FOLDED:
             alive = math.prod(inner) + math.prod(output)
             # The first operation's input is the one that the shortcut keeps.
             peak = max(peak, alive + (kept if index else 0))
         inner = output
-    if block.shortcut:
+    if block.shortcut:  # a projection, while the branch's output waits
         peak = max(peak, math.prod(shape) + 2 * math.prod(inner))
+    if block.shortcut is not None:  # both summands and the sum
+        peak = max(peak, 3 * math.prod(inner))
     return peak

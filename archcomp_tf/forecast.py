@@ -227,16 +227,11 @@ def _teacher_step(
 
 
 def _is_wanted(run: Run, architecture: Architecture, shape: Shape) -> bool:
-    """Whether it is within the parameters and operations that are allowed."""
+    """Whether it is as small as is wanted, as far as costs are counted."""
     cost = (architecture, shape, run.dataset.num_classes)
-    limits = run.config.limits
-    return all(
-        not limit or count(*cost) <= limit
-        for limit, count in (
-            (limits.max_params, num_params),
-            (run.config.objective.get("max_params"), num_params),
-            (limits.max_flops, num_flops),
-        )
+    allowed = run.config.objective.get("max_params") or math.inf
+    return num_params(*cost) <= allowed and (
+        run.limits is None or run.limits.kept_by(*cost, measured=False)
     )
 
 

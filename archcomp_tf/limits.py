@@ -30,6 +30,8 @@ class Limits:
     Attributes:
       max_params: number of weights.
       max_flops: floating-point operations for one image.
+      max_ram_bytes: of what its int8 LiteRT file holds of an image at once, see
+        `cost.activation_bytes`; a runtime needs some kilobytes besides.
       max_file_bytes: of its int8 LiteRT file.
       max_latency_ms: of one image through its float32 LiteRT file, on one
         core of this machine.
@@ -41,6 +43,7 @@ class Limits:
 
     max_params: int | None = None
     max_flops: int | None = None
+    max_ram_bytes: int | None = None
     max_file_bytes: int | None = None
     max_latency_ms: float | None = None
     max_accuracy_drop: float | None = None
@@ -51,7 +54,7 @@ class Limits:
             raise ValueError(f"Expected at least one limit of {names}.")
         for name, value in self.given.items():
             # As JSON has them, of shares of a number and of NumPy's numbers.
-            whole = name in ("max_params", "max_flops", "max_file_bytes")
+            whole = name not in ("max_latency_ms", "max_accuracy_drop")
             plain = int(value) if whole else float(value)
             object.__setattr__(self, name, plain)
             if not plain > 0 or (name == "max_accuracy_drop" and plain >= 1):
@@ -81,7 +84,11 @@ class Limits:
         return Budget(self.max_params or reference_params)
 
     def kept_by(
-        self, architecture: Architecture, input_shape: Shape, num_classes: int
+        self,
+        architecture: Architecture,
+        input_shape: Shape,
+        num_classes: int,
+        measured: bool = True,
     ) -> bool:
         """Whether an untrained network keeps to the limits on its costs.
 
@@ -89,8 +96,9 @@ class Limits:
           architecture: the network.
           input_shape: (height, width, channels) of an image.
           num_classes: number of logits.
+          measured: with those for which it has to be built, too.
         """
-        shares = self._shares(architecture, input_shape, num_classes)
+        shares = self._shares(architecture, input_shape, num_classes, measured)
         return all(share <= 1 for _, _, share in shares)
 
     def excess(
@@ -126,13 +134,18 @@ class Limits:
         ]
 
     def _shares(
-        self, architecture: Architecture, input_shape: Shape, num_classes: int
+        self,
+        architecture: Architecture,
+        input_shape: Shape,
+        num_classes: int,
+        measured: bool = True,
     ) -> Iterator[tuple[str, float, float]]:
         """Name of each limit on a cost, the cost, and its share of the limit.
 
         What is counted comes before what has to be built and measured.
         """
-        for name, cost_of in _COSTS.items():
+        costs = _COUNTED | _MEASURED if measured else _COUNTED
+        for name, cost_of in costs.items():
             if name in self.given:
                 value = cost_of(architecture.compact, input_shape, num_classes)
                 yield name, value, value / self.given[name]
@@ -157,9 +170,16 @@ def _latency_ms(
     return latency_ms(build(architecture, input_shape, num_classes))
 
 
-_COSTS: dict[str, Callable[[Architecture, Shape, int], float]] = {
+_Costs = dict[str, Callable[[Architecture, Shape, int], float]]
+
+_COUNTED: _Costs = {
     "max_params": cost.num_params,
     "max_flops": cost.num_flops,
+    "max_ram_bytes": functools.partial(
+        cost.activation_bytes, bytes_per_value=1
+    ),
+}
+_MEASURED: _Costs = {
     "max_file_bytes": _file_bytes,
     "max_latency_ms": _latency_ms,
 }

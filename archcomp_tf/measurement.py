@@ -1,4 +1,4 @@
-"""What `.tflite` files are worth: size, accuracy and latency.
+"""What `.tflite` files are worth: size, memory, accuracy and latency.
 
 Latency is that of LiteRT's kernels on this machine's processor: one image a
 call, one thread, without the way of the image in and of the outputs out.
@@ -6,6 +6,7 @@ call, one thread, without the way of the image in and of the outputs out.
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import time
@@ -22,6 +23,7 @@ from archcomp_tf.quiet import silent_stderr
 
 with epy.lazy_imports():
     import tensorflow as tf
+    from tensorflow.lite.tools import flatbuffer_utils
 
 # Files take turns, so that a busy moment of the machine slows all of them; a
 # turn begins with runs that are not timed, which bring the weights back into
@@ -53,9 +55,9 @@ def measure(
       split: what the accuracy is measured on.
 
     Returns:
-      For each name "bytes"; "accuracy", in [0, 1], on "num_images"; and
-      "latency_ms", the median over 200 runs of one image on one thread, the
-      files in turns.
+      For each name "bytes"; "ram_bytes", see there; "accuracy", in [0, 1], on
+      "num_images"; and "latency_ms", the median over 200 runs of one image on
+      one thread, the files in turns.
     """
     interpreters = {name: _interpreter(path) for name, path in files.items()}
     accuracies = {}
@@ -71,12 +73,41 @@ def measure(
     return {
         name: {
             "bytes": os.path.getsize(path),
+            "ram_bytes": ram_bytes(path),
             "accuracy": accuracies[name],
             "num_images": len(split.labels),
             "latency_ms": 1e3 * statistics.median(seconds[name]),
         }
         for name, path in files.items()
     }
+
+
+def ram_bytes(path: str | os.PathLike) -> int:
+    """The most that a file's activations take at once, for one image.
+
+    Each lives from the operation that gives it to the last one that takes it.
+    It is the least that the arena of a runtime needs, which also holds what the
+    runtime notes of each operation, and gaps where they do not fit seamlessly.
+
+    Args:
+      path: of a `.tflite` file.
+    """
+    (graph,) = flatbuffer_utils.read_model(os.fspath(path)).subgraphs
+    end = len(graph.operators)
+    first = dict.fromkeys(graph.inputs, 0)
+    last = dict.fromkeys(graph.outputs, end)
+    for time_step, operator in enumerate(graph.operators):
+        # What weights alone go into is one of them: they come in float16, too.
+        if taken := first.keys() & set(operator.inputs):
+            first |= dict.fromkeys(operator.outputs, time_step)
+            last |= dict.fromkeys(taken, time_step)
+    alive = np.zeros(end + 1, np.int64)
+    for index, start in first.items():
+        tensor = graph.tensors[index]
+        dtype = np.dtype(flatbuffer_utils.type_to_name(tensor.type).lower())
+        stop = last.get(index, start) + 1
+        alive[start:stop] += math.prod(map(int, tensor.shape)) * dtype.itemsize
+    return int(alive.max())
 
 
 def latency_ms(model: keras.Model) -> float:

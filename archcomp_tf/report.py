@@ -74,6 +74,7 @@ def files_table(files: Mapping[str, Mapping[str, float]]) -> str:
             file_title(name),
             f"{file['bytes']:,}",
             times(name, "bytes"),
+            f"{file['ram_bytes']:,}",
             f"{file['accuracy']:.2%}",
             f"{file['latency_ms']:.3f}",
             times(name, "latency_ms"),
@@ -81,7 +82,7 @@ def files_table(files: Mapping[str, Mapping[str, float]]) -> str:
         for name, file in files.items()
     ]
     columns = (
-        *("LiteRT file", "bytes", "smaller"),
+        *("LiteRT file", "bytes", "smaller", "RAM, bytes"),
         f"test, {num_file_images(files):,} images",
         *("ms an image", "faster"),
     )

@@ -160,7 +160,7 @@ def times_less(
     Args:
       files: the "files" of results.json.
       name: one of them.
-      field: what of it, "bytes" or "latency_ms".
+      field: what of it, for example "bytes".
 
     Returns:
       None where there is no such file of the teacher.

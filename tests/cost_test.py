@@ -11,6 +11,8 @@ from archcomp_tf import cost
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
 from archcomp_tf.layer import KINDS
+from archcomp_tf.litert import export_litert
+from archcomp_tf.measurement import ram_bytes
 
 VGG19 = " max_pool2x2/2 ".join(
     " ".join([f"conv3x3-{width}"] * depth)
@@ -205,18 +207,18 @@ def test_a_removed_layer_costs_nothing(architecture, input_shape):
         ("separable_conv3x3-8", 32 + 128),
         # The second convolution, while the input waits for the sum.
         ("residual3x3-2", 32 + 32 + 32),
-        ("residual3x3-8", 128 + 128 + 32),
+        # The sum of branch and projection is not written over either.
+        ("residual3x3-8", 128 + 128 + 128),
         # First convolution 32 + 8 * 4; second 32 + 32 and 32 waiting.
         ("residual3x3-8/2", 32 + 32 + 32),
-        # Widest at the last convolution: 4x4x2 -> 4x4x8, 32 waiting; then
-        # branch and projection, 128 each, and the input of the projection.
-        ("bottleneck3x3-8", 32 + 128 + 128),
+        ("bottleneck3x3-8", 128 + 128 + 128),
         # Depthwise on the 8 expanded channels; nothing waits: no shortcut.
         ("inverted_residual3x3-4x4", 128 + 128),
         # The same, with the input waiting for the sum.
         ("inverted_residual3x3-2x4", 128 + 128 + 32),
         ("max_pool2x2/2", 32 + 8),
-        # Flatten works in place: 32 features in, 100 out.
+        # Flatten is a copy; 32 features into the dense layer, 100 out.
+        ("flatten dense-7", 32 + 32),
         ("flatten dense-100", 32 + 100),
         # The dense layer, not the image, is the peak.
         ("dense-100 dense-50", 100 + 50),
@@ -226,3 +228,16 @@ def test_a_removed_layer_costs_nothing(architecture, input_shape):
 def test_activation_memory_is_the_peak_counted_by_hand(text, values):
     architecture = Architecture.parse(text)
     assert cost.activation_bytes(architecture, (4, 4, 2), 10) == 4 * values
+
+
+@pytest.mark.parametrize("text", ["", *MIXED])
+def test_activation_memory_is_that_of_the_file(text, tmp_path):
+    network = Architecture.parse(text), (12, 9, 3), 5
+    images = np.random.default_rng(0).random((4, 12, 9, 3), np.float32)
+    files = export_litert(build(*network), tmp_path, images)
+    assert ram_bytes(files["float32"]) == cost.activation_bytes(*network)
+    # In float16 are its weights alone.
+    assert ram_bytes(files["float16"]) == cost.activation_bytes(*network)
+    assert ram_bytes(files["int8"]) == cost.activation_bytes(
+        *network, bytes_per_value=1
+    )

@@ -73,6 +73,7 @@ def test_a_single_finalist_is_foretold_as_the_student_it_becomes(tmp_path):
     "limit",
     [
         {"limits.max_flops": 5000},
+        {"limits.max_ram_bytes": 100},
         {"limits.max_params": 1000},
         {"objective": objective_config("Budget", max_params=1000)},
     ],

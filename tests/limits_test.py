@@ -14,6 +14,7 @@ NETWORK = Architecture.parse("conv3x3-6 max_pool2x2/2 conv3x3-8")
 SHAPE = (8, 8, 1), 4
 PARAMS = cost.num_params(NETWORK, *SHAPE)
 FLOPS = cost.num_flops(NETWORK, *SHAPE)
+RAM = (8 * 8 + 4 * 4) * 6  # bytes in int8: the pool reads one and gives one
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,8 @@ def test_numbers_of_any_kind_are_plain_ones():
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("max_params", PARAMS), ("max_flops", FLOPS)]
+    ("name", "value"),
+    [("max_params", PARAMS), ("max_flops", FLOPS), ("max_ram_bytes", RAM)],
 )
 def test_a_cost_of_exactly_the_limit_keeps_it(name, value):
     assert Limits(**{name: value}).kept_by(NETWORK, *SHAPE)
@@ -58,6 +60,12 @@ def test_the_bytes_are_those_of_the_int8_file():
     size = file_bytes(build(NETWORK, *SHAPE))
     assert Limits(max_file_bytes=size).kept_by(NETWORK, *SHAPE)
     assert not Limits(max_file_bytes=size - 1).kept_by(NETWORK, *SHAPE)
+
+
+def test_what_is_counted_can_be_asked_for_alone():
+    limits = Limits(max_params=PARAMS, max_file_bytes=1)
+    assert limits.kept_by(NETWORK, *SHAPE, measured=False)
+    assert not limits.kept_by(NETWORK, *SHAPE)
 
 
 def test_a_latency_is_measured_and_a_removed_layer_takes_no_time():

@@ -22,6 +22,7 @@ from archcomp_tf.litert import (
     export_litert,
     file_bytes,
 )
+from archcomp_tf.measurement import ram_bytes
 from archcomp_tf.training import Recipe, train
 
 INPUT_SHAPE, NUM_CLASSES = (8, 8, 1), 10
@@ -58,6 +59,25 @@ for path in sys.argv[2:]:
         images = pixels.astype(np.float32) / 255
     scores = [classify(image=i[None])["outputs"] for i in images]
     np.save(path + ".npy", np.concatenate(scores).argmax(axis=-1))
+"""
+
+
+# The int8 outputs of the file of argv[1] for the pixels of argv[2], by the
+# runtime for microcontrollers; it says on stderr what it needed.
+_RUN_MICRO = """
+import sys
+
+import numpy as np
+from tflite_micro import runtime
+
+network = runtime.Interpreter.from_file(sys.argv[1], arena_size=2**20)
+scores = []
+for pixels in np.load(sys.argv[2]):
+    network.set_input((pixels[None].astype(int) - 128).astype(np.int8), 0)
+    network.invoke()
+    scores.append(network.get_output(0)[0])
+np.save(sys.argv[1] + ".npy", scores)
+network.print_allocations()
 """
 
 
@@ -252,6 +272,27 @@ def test_the_files_classify_in_a_process_that_has_nothing_of_ours(
     for precision, least in (("float32", 1), ("float16", 0.99), ("int8", 0.97)):
         classes = np.load(f"{files[precision]}.npy")
         assert np.mean(classes == expected) >= least
+
+
+@pytest.mark.parametrize("architecture", [ALL_KINDS, STUDENT, TEACHER])
+def test_a_microcontroller_gives_the_same_in_the_memory_that_was_counted(
+    architecture, tmp_path
+):
+    pytest.importorskip("tflite_micro")
+    path, images = tmp_path / "int8.tflite", _images(20)
+    path.write_bytes(convert(_network(architecture), "int8", images))
+    np.save(tmp_path / "pixels.npy", np.round(255 * images).astype(np.uint8))
+    done = fresh.run(_RUN_MICRO, path.name, "pixels.npy", cwd=tmp_path)
+    found = np.load(f"{path}.npy")
+    classify = _interpreter(path.read_bytes()).get_signature_runner()
+    (details,) = classify.get_output_details().values()
+    scale, zero_point = details["quantization"]
+    expected = _outputs(path.read_bytes(), images) / scale + zero_point
+    assert found.std(axis=0).mean() > 1  # they tell the images apart
+    np.testing.assert_allclose(found, expected, atol=2)
+    (arena,) = re.findall(r"allocation head (\d+) bytes", done.stderr)
+    # Of the whole arena this is what is not notes of the operations.
+    assert ram_bytes(path) <= int(arena) <= 1.25 * ram_bytes(path)
 
 
 def test_an_int8_file_takes_a_pixel_less_128_and_nothing_is_float_in_it(

@@ -12,7 +12,7 @@ from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
 from archcomp_tf.datasets import Split, unit
 from archcomp_tf.litert import export_litert
-from archcomp_tf.measurement import latency_ms, measure, outputs
+from archcomp_tf.measurement import latency_ms, measure, outputs, ram_bytes
 
 INPUT_SHAPE, NUM_CLASSES = (8, 8, 1), 3
 SMALL = Architecture.parse("conv3x3-8 max_pool2x2/2 separable_conv3x3-8")
@@ -92,6 +92,7 @@ def test_each_file_gets_its_own_size_and_a_larger_network_takes_longer(
     assert list(measured) == ["large", "small"]
     for name, path in (("large", large["int8"]), ("small", files["int8"])):
         assert measured[name]["bytes"] == path.stat().st_size
+        assert measured[name]["ram_bytes"] == ram_bytes(path)
     latencies = {name: m["latency_ms"] for name, m in measured.items()}
     assert 0 < 2 * latencies["small"] < latencies["large"] < math.inf
 

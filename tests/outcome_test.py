@@ -71,6 +71,7 @@ def test_the_files_of_teacher_and_student_are_measured(run):
     for name, file in files.items():
         assert file["accuracy"] == 0.75
         assert file["latency_ms"] > 0
+        assert file["ram_bytes"] > 0
         if name.startswith("student"):
             path = folder / f"{name.removeprefix('student_')}.tflite"
             assert file["bytes"] == path.stat().st_size

@@ -36,13 +36,14 @@ RESULTS = {
     "files": {
         name: {
             "bytes": num_bytes,
+            "ram_bytes": ram_bytes,
             "accuracy": accuracy,
             "num_images": 2000,
             "latency_ms": latency,
         }
-        for name, num_bytes, accuracy, latency in (
-            ("teacher_float32", 4_000_000, 0.96, 1.0),
-            ("student_int8", 80_000, 0.925, 0.25),
+        for name, num_bytes, ram_bytes, accuracy, latency in (
+            ("teacher_float32", 4_000_000, 90_000, 0.96, 1.0),
+            ("student_int8", 80_000, 7_000, 0.925, 0.25),
         )
     },
 }
@@ -101,15 +102,15 @@ def test_the_columns_of_the_table_line_up():
 
 def test_the_files_stand_beside_the_teachers():
     header, _, *rows = _cells(report.files_table(RESULTS["files"]).strip())
-    assert header[:4] == [
-        "LiteRT file",
-        "bytes",
-        "smaller",
-        "test, 2,000 images",
+    assert header == [
+        *("LiteRT file", "bytes", "smaller", "RAM, bytes"),
+        *("test, 2,000 images", "ms an image", "faster"),
     ]
     assert rows == [
-        ["teacher, float32", "4,000,000", "1.0x", "96.00%", "1.000", "1.0x"],
-        ["student, int8", "80,000", "50.0x", "92.50%", "0.250", "4.0x"],
+        ["teacher, float32", "4,000,000", "1.0x", "90,000"]
+        + ["96.00%", "1.000", "1.0x"],
+        ["student, int8", "80,000", "50.0x", "7,000", "92.50%"]
+        + ["0.250", "4.0x"],
     ]
     assert report.files_table({}) == ""
 
@@ -117,7 +118,9 @@ def test_the_files_stand_beside_the_teachers():
 def test_files_without_the_teachers_stand_for_themselves():
     files = {"student_int8": RESULTS["files"]["student_int8"]}
     (_, _, row) = _cells(report.files_table(files).strip())
-    assert row == ["student, int8", "80,000", "", "92.50%", "0.250", ""]
+    assert row == [
+        *("student, int8", "80,000", "", "7,000", "92.50%", "0.250", "")
+    ]
 
 
 def test_the_text_says_what_was_run_for_how_long_and_what_came_out():
