@@ -27,10 +27,12 @@ from archcomp_tf.descent import neighbours
 from archcomp_tf.fitting import train_embedding
 from archcomp_tf.ledger import (
     Evaluate,
+    Excess,
     Ledger,
     SearchResult,
     initial_samples,
     new_samples,
+    no_excess,
 )
 from archcomp_tf.objective import Objective
 from archcomp_tf.search_space import SearchSpace
@@ -47,6 +49,7 @@ def random_search(
     objective: Objective,
     seed: int,
     count_params: CountParams | None = None,
+    excess: Excess = no_excess,
 ) -> SearchResult:
     """Labels different samples of the space.
 
@@ -59,9 +62,10 @@ def random_search(
       objective: what `best` is chosen by.
       seed: of the samples.
       count_params: exact parameters of a member.
+      excess: see `compression.search`.
     """
     ledger = _ledger(space, evaluate, count_params, num_labels)
-    ledger.label(initial_samples(space, num_labels, seed))
+    ledger.label(initial_samples(space, num_labels, seed, excess))
     return ledger.result(objective)
 
 

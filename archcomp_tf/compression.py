@@ -31,12 +31,14 @@ from archcomp_tf.fitting import (
 )
 from archcomp_tf.ledger import (
     Evaluate,
+    Excess,
     Keeps,
     Ledger,
     SearchResult,
     initial_samples,
     keeps_all,
     new_samples,
+    no_excess,
 )
 from archcomp_tf.objective import Objective, check_objective
 from archcomp_tf.search_space import SearchSpace
@@ -55,6 +57,7 @@ def search(
     teacher: Architecture | None = None,
     known: Sequence[Record] = (),
     keeps: Keeps = keeps_all,
+    excess: Excess = no_excess,
     num_initial: int | None = None,
     labels_a_round: int | None = None,
     num_starts: int = 64,
@@ -82,7 +85,11 @@ def search(
       known: records of members that were labelled before: learnt from, not
         labelled again and not counted in `num_labels`.  They begin the history.
       keeps: whether a member keeps to limits that the objective does not know
-        of; one that does not is never proposed.  Samples need not keep them.
+        of; one that does not is never proposed.  It may be slow: it is asked
+        of the best alone.
+      excess: the largest cost of a member as a multiple of its limit, as far as
+        that is known in a moment.  Samples are changed until it is at most 1,
+        and nothing above 1 is proposed.
       num_initial: how many labels are spent on samples before the first round;
         by default half of them, 16 at most, and none where enough is known.
       labels_a_round: how many proposals are labelled between two fits; by
@@ -137,7 +144,7 @@ def search(
     check_num_labels(ledger.num_ok + num_initial)
     rng = np.random.default_rng(seed)
     if num_initial:
-        ledger.label(initial_samples(space, num_initial, seed))
+        ledger.label(initial_samples(space, num_initial, seed, excess))
     if autoencoder is None:
         autoencoder = train_embedding(
             space,
@@ -174,6 +181,7 @@ def search(
                 count_params,
                 wanted - rng.binomial(wanted, immigrants),
                 keeps=keeps,
+                excess=excess,
                 doubts=doubts,
             )
             traces.append(trace)
@@ -184,6 +192,7 @@ def search(
             wanted - len(proposals),
             rng,
             ledger.fingerprints | {a.fingerprint for a in proposals},
+            excess,
         )
         if not proposals:
             _LOGGER.info("Every architecture of the space is labelled.")

@@ -29,7 +29,7 @@ from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
 from archcomp_tf.backend import by_rows, compiled_reading, value_and_grad
 from archcomp_tf.cost import CountParams
-from archcomp_tf.ledger import Keeps, keeps_all
+from archcomp_tf.ledger import Excess, Keeps, keeps_all, no_excess
 from archcomp_tf.objective import Objective
 from archcomp_tf.search_space import SearchSpace
 
@@ -43,8 +43,8 @@ LEARNING_RATE = 0.02
 
 _NUM_PARENTS = 16  # so many of the best have neighbours
 # Of the candidates that look best so many are asked whether they keep to the
-# limits before a proposal is given up.
-_MAX_ASKED = 256
+# limits before a proposal is given up; one may take seconds.
+_MAX_ASKED = 32
 
 _TRACED = ("z", "objective", "accuracy", "log_params")
 
@@ -292,6 +292,7 @@ def propose(
     num: int,
     *,
     keeps: Keeps = keeps_all,
+    excess: Excess = no_excess,
     doubts: bool = True,
     num_steps: int = NUM_STEPS,
     learning_rate: float = LEARNING_RATE,
@@ -315,6 +316,7 @@ def propose(
       num: how many to give at most.
       keeps: whether a member may be proposed; asked of the best alone, since
         it may have to build the network.
+      excess: one of which it is above 1 is not proposed.
       doubts: see above.
       num_steps: of the descent.
       learning_rate: of the descent.
@@ -331,7 +333,9 @@ def propose(
         )
         candidates |= {a.fingerprint: a for a in found}
         trace = steps["objective"].mean(axis=1)
-    unknown = [a for f, a in candidates.items() if f not in known]
+    unknown = [
+        a for f, a in candidates.items() if f not in known and excess(a) <= 1
+    ]
     if not unknown:
         return [], {}, trace
     z = autoencoder.encode(unknown)

@@ -71,7 +71,9 @@ def forecast(run: Run) -> list[Step]:
 
     around = run.named_architecture or teacher
     space = run.space_around(around.compact, shape)
-    samples = initial_samples(space, _NUM_SAMPLES, run.seed)
+    samples = initial_samples(
+        space, _NUM_SAMPLES, run.seed, lambda a: _excess(run, a, shape)
+    )
     wanted = [a for a in samples if _is_wanted(run, a, shape)]
     costs = [clock.image(a, shape) for a in samples]
     costly = float(
@@ -227,12 +229,21 @@ def _teacher_step(
 
 
 def _is_wanted(run: Run, architecture: Architecture, shape: Shape) -> bool:
-    """Whether it is as small as is wanted, as far as costs are counted."""
-    cost = (architecture, shape, run.dataset.num_classes)
-    allowed = run.config.objective.get("max_params") or math.inf
-    return num_params(*cost) <= allowed and (
-        run.limits is None or run.limits.kept_by(*cost, measured=False)
+    """Whether it has as few parameters as are asked for."""
+    allowed = (
+        run.config.limits.max_params
+        or run.config.objective.get("max_params")
+        or math.inf
     )
+    return num_params(architecture, shape, run.dataset.num_classes) <= allowed
+
+
+def _excess(run: Run, architecture: Architecture, shape: Shape) -> float:
+    """As `Run.excess`, of what is counted: nothing is measured here."""
+    limits = run.limits and run.limits.beside_objective
+    if limits is None:
+        return 0.0
+    return limits.excess(architecture, shape, run.dataset.num_classes, {})
 
 
 class _Clock:

@@ -25,15 +25,25 @@ _LOGGER = logging.getLogger(__name__)
 
 Evaluate = Callable[[Sequence[Architecture]], Sequence[float | Exception]]
 Keeps = Callable[[Architecture], bool]
+Excess = Callable[[Architecture], float]
 
 # With so many labels, and more than half of them failed, a search gives up.
 _ENOUGH_TO_JUDGE = 8
+
+# So many changes bring a sample to what is allowed, or it is given up.
+_MAX_CHANGES = 500
 
 
 def keeps_all(architecture: Architecture) -> bool:
     """There is no limit: every architecture keeps to it."""
     del architecture
     return True
+
+
+def no_excess(architecture: Architecture) -> float:
+    """There is no limit: no architecture takes a share of one."""
+    del architecture
+    return 0.0
 
 
 def pareto_front(records: Iterable[Record]) -> tuple[Record, ...]:
@@ -279,22 +289,34 @@ def _checked(accuracy) -> tuple[float, str]:
 
 
 def initial_samples(
-    space: SearchSpace, num: int, seed: int
+    space: SearchSpace, num: int, seed: int, excess: Excess = no_excess
 ) -> list[Architecture]:
     """The different samples that every search with this seed labels first."""
-    return new_samples(space, num, np.random.default_rng(seed), set())
+    return new_samples(space, num, np.random.default_rng(seed), set(), excess)
 
 
 def new_samples(
-    space: SearchSpace, num: int, rng: np.random.Generator, known: set[str]
+    space: SearchSpace,
+    num: int,
+    rng: np.random.Generator,
+    known: set[str],
+    excess: Excess = no_excess,
 ) -> list[Architecture]:
     """Up to `num` different samples whose fingerprints are not known.
 
     Fewer come back where 100 draws in a row bring nothing new.
+
+    Args:
+      space: the space.
+      num: how many to give.
+      rng: the randomness.
+      known: fingerprints not to give.
+      excess: see `compression.search`.  A sample above 1 is changed until it is
+        not; one that cannot be is given as near as it comes.
     """
     known, samples, misses = set(known), [], 0
     while len(samples) < num and misses < 100:
-        sample = space.sample(rng)
+        sample = _brought_within(space, space.sample(rng), rng, excess)
         if sample.fingerprint in known:
             misses += 1
             continue
@@ -302,3 +324,21 @@ def new_samples(
         known.add(sample.fingerprint)
         samples.append(sample)
     return samples
+
+
+def _brought_within(
+    space: SearchSpace,
+    member: Architecture,
+    rng: np.random.Generator,
+    excess: Excess,
+) -> Architecture:
+    """The member, changed until it exceeds nothing: a walk downhill."""
+    now = excess(member)
+    for _ in range(_MAX_CHANGES):
+        if now <= 1:
+            break
+        changed = space.mutate(member, rng)
+        # As much will do: of two layers that exceed alike both have to shrink.
+        if (then := excess(changed)) <= now:
+            member, now = changed, then
+    return member

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from archcomp_tf import cost
@@ -17,6 +17,42 @@ from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
 from archcomp_tf.layer import Shape
 from archcomp_tf.objective import ROUNDING, Budget, Objective, Tolerance
+
+# Name of a limit -> the cost of (architecture, input_shape, num_classes).
+Costs = Mapping[str, Callable[[Architecture, Shape, int], float]]
+
+
+@functools.lru_cache(maxsize=4096)
+def _file_bytes(
+    architecture: Architecture, input_shape: Shape, num_classes: int
+) -> int:
+    # Loaded late: a config that has no such limit needs no TensorFlow.
+    from archcomp_tf.litert import file_bytes
+
+    return file_bytes(build(architecture, input_shape, num_classes))
+
+
+@functools.lru_cache(maxsize=4096)
+def _latency_ms(
+    architecture: Architecture, input_shape: Shape, num_classes: int
+) -> float:
+    from archcomp_tf.measurement import latency_ms
+
+    return latency_ms(build(architecture, input_shape, num_classes))
+
+
+_COUNTED: Costs = {
+    "max_params": cost.num_params,
+    "max_flops": cost.num_flops,
+    "max_ram_bytes": functools.partial(
+        cost.activation_bytes, bytes_per_value=1
+    ),
+}
+# In seconds each: the network is built and converted.
+MEASURED: Costs = {
+    "max_file_bytes": _file_bytes,
+    "max_latency_ms": _latency_ms,
+}
 
 
 class LimitError(RuntimeError):
@@ -81,14 +117,19 @@ class Limits:
         """
         if self.max_accuracy_drop is not None:
             return Tolerance(self.max_accuracy_drop, reference_accuracy)
-        return Budget(self.max_params or reference_params)
+        # An int8 file has more than a byte for a weight.
+        sizes = (self.max_params, self.max_file_bytes, reference_params)
+        return Budget(min(size for size in sizes if size is not None))
+
+    @property
+    def beside_objective(self) -> Limits | None:
+        """Those that `objective` does not know of, if there are any."""
+        known = "max_accuracy_drop" if self.max_accuracy_drop else "max_params"
+        rest = {k: v for k, v in self.given.items() if k != known}
+        return Limits(**rest) if rest else None
 
     def kept_by(
-        self,
-        architecture: Architecture,
-        input_shape: Shape,
-        num_classes: int,
-        measured: bool = True,
+        self, architecture: Architecture, input_shape: Shape, num_classes: int
     ) -> bool:
         """Whether an untrained network keeps to the limits on its costs.
 
@@ -96,16 +137,27 @@ class Limits:
           architecture: the network.
           input_shape: (height, width, channels) of an image.
           num_classes: number of logits.
-          measured: with those for which it has to be built, too.
         """
-        shares = self._shares(architecture, input_shape, num_classes, measured)
+        shares = self._shares(architecture, input_shape, num_classes)
         return all(share <= 1 for _, _, share in shares)
 
     def excess(
-        self, architecture: Architecture, input_shape: Shape, num_classes: int
+        self,
+        architecture: Architecture,
+        input_shape: Shape,
+        num_classes: int,
+        measured: Costs = MEASURED,
     ) -> float:
-        """The largest cost as a multiple of its limit; arguments as above."""
-        shares = self._shares(architecture, input_shape, num_classes)
+        """The largest cost as a multiple of its limit.
+
+        Args:
+          architecture: the network.
+          input_shape: (height, width, channels) of an image.
+          num_classes: number of logits.
+          measured: in place of what takes seconds, such as
+            `surrogates.Surrogate`; where one is not in here, it does not count.
+        """
+        shares = self._shares(architecture, input_shape, num_classes, measured)
         return max((share for _, _, share in shares), default=0.0)
 
     def broken(
@@ -138,48 +190,13 @@ class Limits:
         architecture: Architecture,
         input_shape: Shape,
         num_classes: int,
-        measured: bool = True,
+        measured: Costs = MEASURED,
     ) -> Iterator[tuple[str, float, float]]:
         """Name of each limit on a cost, the cost, and its share of the limit.
 
         What is counted comes before what has to be built and measured.
         """
-        costs = _COUNTED | _MEASURED if measured else _COUNTED
-        for name, cost_of in costs.items():
+        for name, cost_of in {**_COUNTED, **measured}.items():
             if name in self.given:
                 value = cost_of(architecture.compact, input_shape, num_classes)
                 yield name, value, value / self.given[name]
-
-
-@functools.lru_cache(maxsize=4096)
-def _file_bytes(
-    architecture: Architecture, input_shape: Shape, num_classes: int
-) -> int:
-    # Loaded late: a config that has no such limit needs no TensorFlow.
-    from archcomp_tf.litert import file_bytes
-
-    return file_bytes(build(architecture, input_shape, num_classes))
-
-
-@functools.lru_cache(maxsize=4096)
-def _latency_ms(
-    architecture: Architecture, input_shape: Shape, num_classes: int
-) -> float:
-    from archcomp_tf.measurement import latency_ms
-
-    return latency_ms(build(architecture, input_shape, num_classes))
-
-
-_Costs = dict[str, Callable[[Architecture, Shape, int], float]]
-
-_COUNTED: _Costs = {
-    "max_params": cost.num_params,
-    "max_flops": cost.num_flops,
-    "max_ram_bytes": functools.partial(
-        cost.activation_bytes, bytes_per_value=1
-    ),
-}
-_MEASURED: _Costs = {
-    "max_file_bytes": _file_bytes,
-    "max_latency_ms": _latency_ms,
-}

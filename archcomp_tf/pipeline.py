@@ -122,8 +122,8 @@ def compress(
         read, where `config.space.around` names no other network.
       LabelError: a drop of accuracy is limited, and the teacher's own layers,
         from which it would be counted, cannot be labelled.
-      LimitError: no network that was found keeps to the limits; says which is
-        the nearest.
+      LimitError: no network that was found keeps to the limits, before any is
+        trained where that can be known; says which is the nearest.
     """
     config = (
         config.copy_and_resolve_references() if config else default_config()
@@ -231,8 +231,11 @@ class Pipeline:
             return
         with self._recorded("corpus") as record:
             run = self._run
+            run.check_limits()
             if run.num_initial:
-                samples = initial_samples(run.space, run.num_initial, run.seed)
+                samples = initial_samples(
+                    run.space, run.num_initial, run.seed, run.excess
+                )
                 run.labeler(samples)
             record["num_labels"] = run.num_initial
             if run.limits and run.limits.max_accuracy_drop:
@@ -271,6 +274,7 @@ class Pipeline:
                 teacher=self._run.teacher_architecture,
                 known=self._run.known,
                 keeps=self._run.keeps,
+                excess=self._run.excess,
                 num_initial=self._run.num_initial,
                 labels_a_round=settings.labels_a_round,
                 **self._run.config.search,
@@ -332,6 +336,7 @@ class Pipeline:
                 num_labels=run.stage("search")["num_labels"],
                 objective=run.objective,
                 seed=run.seed,
+                excess=run.excess,
             )
             networks = {
                 "around_scaled" if around else "width_scaled": scaled,

@@ -34,11 +34,12 @@ from archcomp_tf.inference import check_fit
 from archcomp_tf.keras_graph import UnsupportedModelError
 from archcomp_tf.labeling import Labeler
 from archcomp_tf.layer import Shape
-from archcomp_tf.ledger import SearchResult
-from archcomp_tf.limits import Limits
+from archcomp_tf.ledger import SearchResult, initial_samples
+from archcomp_tf.limits import MEASURED, Costs, LimitError, Limits
 from archcomp_tf.objective import Objective
 from archcomp_tf.preprocessing import Preprocessing
 from archcomp_tf.search_space import SearchSpace
+from archcomp_tf.surrogates import Surrogate
 from archcomp_tf.task import Task
 from archcomp_tf.teachers import TEACHERS, named
 from archcomp_tf.training import Recipe
@@ -46,6 +47,9 @@ from archcomp_tf.workdir import OtherConfigError, WorkingDirectory
 from archcomp_tf.workers import take_chief_address
 
 _LOGGER = logging.getLogger(__name__)
+
+# For what costs are guessed from: more than it has numbers to fit.
+_NUM_MEASURED = 16
 
 
 class Run:
@@ -282,6 +286,53 @@ class Run:
         return self.limits is None or self.limits.kept_by(
             architecture, self.features.input_shape, self.features.num_classes
         )
+
+    def excess(self, architecture: Architecture) -> float:
+        """The largest share that a network takes of a limit.
+
+        Of those that the objective knows nothing of, and in a moment: costs
+        that would have to be measured are guessed.
+        """
+        limits = self.limits and self.limits.beside_objective
+        return self._excess(limits, architecture)
+
+    def _excess(
+        self, limits: Limits | None, architecture: Architecture
+    ) -> float:
+        if limits is None:
+            return 0.0
+        shape = self.features.input_shape, self.features.num_classes
+        return limits.excess(architecture, *shape, self._surrogates)
+
+    def check_limits(self) -> None:
+        """Raises LimitError where no network of the space seems to keep all."""
+        excess = functools.partial(self._excess, self.limits)
+        (sample,) = initial_samples(self.space, 1, self.seed, excess)
+        if excess(sample) > 1:
+            nearest, broken = self.nearest([sample])
+            raise LimitError(
+                f"No network around {self.teacher_architecture} was found that "
+                f"keeps to the limits. The nearest is {nearest.compact}: "
+                f"{'; '.join(broken)}."
+            )
+
+    @functools.cached_property
+    def _surrogates(self) -> Costs:
+        """Limits on costs that are measured -> a guess of the cost."""
+        names = [name for name in MEASURED if name in self.limits.given]
+        if not names:
+            return {}
+        _LOGGER.info(
+            "%s: %d networks are measured, the others guessed from these",
+            " and ".join(names),
+            _NUM_MEASURED,
+        )
+        samples = initial_samples(self.space, _NUM_MEASURED, self.seed)
+        samples = [sample.compact for sample in samples]
+        shape = self.features.input_shape, self.features.num_classes
+        return {
+            name: Surrogate(MEASURED[name], samples, *shape) for name in names
+        }
 
     def nearest(
         self, architectures: Sequence[Architecture]

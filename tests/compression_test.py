@@ -15,7 +15,7 @@ from archcomp_tf.fitting import (
     fit_autoencoder,
     unlabelled_mix,
 )
-from archcomp_tf.ledger import SearchResult
+from archcomp_tf.ledger import SearchResult, initial_samples
 from archcomp_tf.limits import Limits
 from archcomp_tf.objective import Budget, LogParams
 from archcomp_tf.search_space import SearchSpace
@@ -251,3 +251,30 @@ def test_nothing_is_proposed_that_breaks_a_limit():
     assert proposed
     assert all(map(has_no_small_window, proposed))
     assert has_no_small_window(result.best.architecture)
+
+
+def _widest(architecture):
+    return max(layer.filters for layer in architecture.layers)
+
+
+@pytest.mark.parametrize("method", [search, random_search])
+def test_labels_are_spent_on_nothing_that_exceeds_a_limit(method):
+    def excess(architecture):
+        return _widest(architecture) / 6
+
+    samples = initial_samples(SPACE, 100, seed=0)
+    assert np.mean([excess(sample) > 1 for sample in samples]) > 0.6
+
+    result = method(
+        SPACE,
+        evaluate,
+        num_labels=20,
+        objective=LogParams(0.1),
+        seed=0,
+        excess=excess,
+        **({"autoencoder": _embedding()} if method is search else {}),
+    )
+    assert len(result.history) == 20
+    assert all(excess(r.architecture) <= 1 for r in result.history)
+    if method is search:
+        assert len(result.predictions) == 10  # all but the samples

@@ -83,8 +83,9 @@ def test_proposals_are_foretold_to_be_as_small_as_is_wanted(tmp_path, limit):
     limited = _seconds(_run(tmp_path / "limited", **limit))
     assert limited["search"] < free["search"]
     assert limited["students"] < free["students"]
-    # Samples may be anything.
-    assert limited["corpus"] == free["corpus"]
+    # Of what the objective knows of samples may be anything.
+    known = "limits.max_params" in limit or "objective" in limit
+    assert (limited["corpus"] == free["corpus"]) == known
 
 
 def test_where_nothing_is_as_small_any_sample_is_foretold(tmp_path):

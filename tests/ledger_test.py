@@ -14,6 +14,7 @@ from archcomp_tf.ledger import (
     EvaluationError,
     Ledger,
     SearchResult,
+    initial_samples,
     new_samples,
 )
 from archcomp_tf.objective import LogParams
@@ -223,3 +224,28 @@ def test_what_breaks_a_limit_stands_behind_all_that_keeps_it():
     )
     assert [r.accuracy for r in result.ranked] == [0.7, 0.5, 0.9]
     assert result.best.accuracy == 0.7
+
+
+def test_samples_above_a_limit_are_changed_until_they_are_not():
+    space = SearchSpace.around(Architecture.parse("conv3x3-64 conv3x3-64"))
+
+    def excess(architecture):
+        return space.count_params(architecture) / 2000
+
+    free = initial_samples(space, 20, 0)
+    assert sum(excess(a) > 1 for a in free) > 5
+    samples = initial_samples(space, 20, 0, excess)
+    assert len({a.fingerprint for a in samples}) == 20
+    assert all(space.contains(a) and excess(a) <= 1 for a in samples)
+    # Those that exceed nothing are left as they are.
+    assert samples[0] == free[0] or excess(free[0]) > 1
+    # Not all of them are tiny.
+    assert max(map(excess, samples)) > 0.5
+
+
+def test_where_nothing_is_within_a_limit_samples_are_as_near_as_they_come():
+    space = SearchSpace.around(Architecture.parse("conv3x3-8"))
+    (sample,) = initial_samples(
+        space, 1, 0, lambda a: 2 + len(a.compact.layers)
+    )
+    assert not sample.compact.layers

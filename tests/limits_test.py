@@ -22,6 +22,8 @@ RAM = (8 * 8 + 4 * 4) * 6  # bytes in int8: the pool reads one and gives one
     [
         ({"max_params": 50}, Budget(50)),
         ({"max_flops": 50}, Budget(1000)),  # no larger than the teacher
+        ({"max_params": 2000}, Budget(1000)),
+        ({"max_file_bytes": 70}, Budget(70)),
         ({"max_accuracy_drop": 0.02}, Tolerance(0.02, 0.9)),
         ({"max_accuracy_drop": 0.02, "max_params": 50}, Tolerance(0.02, 0.9)),
     ],
@@ -62,10 +64,24 @@ def test_the_bytes_are_those_of_the_int8_file():
     assert not Limits(max_file_bytes=size - 1).kept_by(NETWORK, *SHAPE)
 
 
-def test_what_is_counted_can_be_asked_for_alone():
-    limits = Limits(max_params=PARAMS, max_file_bytes=1)
-    assert limits.kept_by(NETWORK, *SHAPE, measured=False)
-    assert not limits.kept_by(NETWORK, *SHAPE)
+@pytest.mark.parametrize(
+    ("known", "rest"),
+    [
+        ({"max_params": 50}, {"max_ram_bytes": 9}),
+        ({"max_accuracy_drop": 0.1}, {"max_params": 50, "max_flops": 9}),
+    ],
+)
+def test_the_objective_knows_of_one_limit(known, rest):
+    assert Limits(**known).beside_objective is None
+    assert Limits(**known, **rest).beside_objective == Limits(**rest)
+
+
+def test_what_takes_seconds_can_be_guessed_or_left_out():
+    limits = Limits(max_params=PARAMS, max_file_bytes=100)
+    assert limits.excess(NETWORK, *SHAPE) > 1
+    assert limits.excess(NETWORK, *SHAPE, {}) == 1
+    guesses = {"max_file_bytes": lambda *_: 150, "max_latency_ms": None}
+    assert limits.excess(NETWORK, *SHAPE, guesses) == 1.5
 
 
 def test_a_latency_is_measured_and_a_removed_layer_takes_no_time():
