@@ -264,7 +264,7 @@ def keras_tuner_bayesian(
         max_trials=_MAX_REPEATS * num_labels,
         max_consecutive_failed_trials=2**31,  # the ledger counts them
         num_initial_points=num_initial,
-        seed=seed,
+        seed=seed + 1,  # 0 is none to KerasTuner: it would draw one
         hyperparameters=hyperparameters,
     )
     ledger = _ledger(space, evaluate, count_params, num_labels)

@@ -185,7 +185,9 @@ def _write_events(
     directory: str | os.PathLike,
     summaries: Iterable[tuple[int, summary_pb2.Summary]],
 ) -> None:
-    """Writes one event file of (step, summary)."""
+    """Writes one event file of (step, summary), in place of an older one."""
+    for old in pathlib.Path(directory).glob("events.out.tfevents.*"):
+        old.unlink()  # of a stage that was killed, of a student that was left
     # TensorBoard's own writer: TensorFlow's needs TensorFlow.
     writer = EventFileWriter(os.fspath(directory))
     for step, summary in summaries:

@@ -11,6 +11,7 @@ from archcomp_tf.dashboards import write_scalars
 from archcomp_tf.evaluation import exact_reconstruction, params_error
 from archcomp_tf.export import export_embedding
 from archcomp_tf.fitting import (
+    MIN_LABELS,
     fit_autoencoder,
     fit_ensemble_head,
     unlabelled_mix,
@@ -89,15 +90,20 @@ def keep_embedding(
 
     Args:
       run: the compression.
-      autoencoder: embedding and heads; the accuracy head is fitted again.
+      autoencoder: embedding and heads; the accuracy head is fitted again,
+        where there are labels enough.
       result: of the search.
     """
-    fit_ensemble_head(
-        autoencoder, autoencoder.accuracy_head, result.history, seed=run.seed
-    )
+    labelled = [r.architecture for r in result.history if r.status == OK]
+    if len(labelled) >= MIN_LABELS:
+        fit_ensemble_head(
+            autoencoder,
+            autoencoder.accuracy_head,
+            result.history,
+            seed=run.seed,
+        )
     with run.workdir.replacing(_SEARCHED_MODEL) as path:
         autoencoder.save(path)
-    labelled = [r.architecture for r in result.history if r.status == OK]
     with run.workdir.replacing("search/latent.npz") as path:
         latent_map(
             autoencoder, labelled, run.teacher_architecture, run.objective

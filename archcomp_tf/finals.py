@@ -7,8 +7,9 @@ network.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -64,17 +65,19 @@ class Finals:
         # Those that keep to the limits come first; the others only where none
         # does.
         ranked = result.ranked
-        kept = [r for r in ranked if self._run.keeps(r.architecture)]
+        kept = (r for r in ranked if self._run.keeps(r.architecture))
+        chosen = list(itertools.islice(kept, settings.num_finalists))
         finalists = {
             f"finalist {index}": record
             for index, record in enumerate(
-                (kept or ranked)[: settings.num_finalists], 1
+                chosen or ranked[: settings.num_finalists], 1
             )
         }
         if len(finalists) == 1:  # trained when it is the student
             (only,) = finalists.values()
             return only
-        trained = self._trainer(
+        objective = self._run.final_objective
+        trained = self._trainer(self._seeds)(
             {name: r.architecture.compact for name, r in finalists.items()},
             Recipe(**settings.recipe),
         )
@@ -85,7 +88,7 @@ class Finals:
                 )
                 for name, record in finalists.items()
             ),
-            key=lambda record: (result.score(record), -record.num_params),
+            key=lambda r: (objective(r.accuracy, r.num_params), -r.num_params),
         )
 
     def tuned_recipe(self, best: Architecture) -> tuple[Recipe, list]:
@@ -94,11 +97,16 @@ class Finals:
         base = Recipe(**settings.recipe)
         if settings.num_tuning_trials < 2:  # compared with nothing
             return base, []
+
+        def train(recipe: Recipe) -> float:
+            # Kept as one of those from several seeds.
+            trainer = self._trainer(self._seeds[:1])
+            return trainer({"recipe": best}, recipe)["recipe"].mean_accuracy
+
         tuner = RecipeTuner(
-            best,
-            self._run.features,
+            train,
             base,
-            self._run.teacher_logits,
+            distilled=self._run.teacher_logits is not None,
             num_trials=settings.num_tuning_trials,
             seed=self._run.seed,
             directory=self._run.path(f"students/{best.fingerprint}"),
@@ -151,7 +159,8 @@ class Finals:
         """
         run = self._run
         records = {}
-        for name, trained in self._trainer(networks, recipe).items():
+        trainer = self._trainer(self._seeds)
+        for name, trained in trainer(networks, recipe).items():
             record = records[name] = run.described(networks[name])
             accuracies = [r.validation_accuracy for r in trained.results]
             record |= {
@@ -191,27 +200,24 @@ class Finals:
 
     def _broken_limits(self, student: Mapping[str, Any]) -> list[str]:
         """The limits that a trained student breaks, each as a sentence."""
-        if self._run.limits is None:
-            return []
         teacher = self._run.stage("teacher")
-        lost = teacher["validation_accuracy"] - student["validation_accuracy"]
-        return self._run.limits.broken(
+        return self._run.broken_limits(
             Architecture.parse(student["architecture"]),
-            self._run.features.input_shape,
-            self._run.features.num_classes,
-            accuracy_drop=lost,
+            teacher["validation_accuracy"] - student["validation_accuracy"],
         )
 
     @property
-    def _trainer(self) -> StudentTrainer:
+    def _seeds(self) -> list[int]:
+        """Of the trainings of each network."""
+        num = self._run.config.student.num_seeds
+        return [self._run.seed + _SEEDS_APART * index for index in range(num)]
+
+    def _trainer(self, seeds: Sequence[int]) -> StudentTrainer:
         run = self._run
         return StudentTrainer(
             run.features,
             run.teacher_logits,
-            seeds=[
-                run.seed + _SEEDS_APART * index
-                for index in range(run.config.student.num_seeds)
-            ],
+            seeds=seeds,
             directory=run.path("students"),
             num_workers=max(1, run.config.num_workers),
         )

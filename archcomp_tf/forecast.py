@@ -133,8 +133,10 @@ def forecast(run: Run) -> list[Step]:
             else "the best of these trainings"
             if chosen
             else f"the best trained {student.num_seeds} times for {long}",
-            student.num_tuning_trials * tuned * final
-            + student.num_seeds * (tuned or not chosen) * final,
+            # The base recipe's trial is a finalist's training, the best one's
+            # is the first of the student's.
+            (student.num_tuning_trials - chosen) * tuned * final
+            + (student.num_seeds - tuned) * (tuned or not chosen) * final,
         ),
         Step(
             "controls",

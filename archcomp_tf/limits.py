@@ -22,7 +22,6 @@ from archcomp_tf.objective import ROUNDING, Budget, Objective, Tolerance
 Costs = Mapping[str, Callable[[Architecture, Shape, int], float]]
 
 
-@functools.lru_cache(maxsize=4096)
 def _file_bytes(
     architecture: Architecture, input_shape: Shape, num_classes: int
 ) -> int:
@@ -32,7 +31,6 @@ def _file_bytes(
     return file_bytes(build(architecture, input_shape, num_classes))
 
 
-@functools.lru_cache(maxsize=4096)
 def _latency_ms(
     architecture: Architecture, input_shape: Shape, num_classes: int
 ) -> float:
@@ -129,7 +127,11 @@ class Limits:
         return Limits(**rest) if rest else None
 
     def kept_by(
-        self, architecture: Architecture, input_shape: Shape, num_classes: int
+        self,
+        architecture: Architecture,
+        input_shape: Shape,
+        num_classes: int,
+        measured: Costs = MEASURED,
     ) -> bool:
         """Whether an untrained network keeps to the limits on its costs.
 
@@ -137,8 +139,11 @@ class Limits:
           architecture: the network.
           input_shape: (height, width, channels) of an image.
           num_classes: number of logits.
+          measured: in place of what takes seconds: what remembers it, or
+            guesses as `surrogates.Surrogate` does; where one is not in here,
+            it does not count.
         """
-        shares = self._shares(architecture, input_shape, num_classes)
+        shares = self._shares(architecture, input_shape, num_classes, measured)
         return all(share <= 1 for _, _, share in shares)
 
     def excess(
@@ -148,15 +153,7 @@ class Limits:
         num_classes: int,
         measured: Costs = MEASURED,
     ) -> float:
-        """The largest cost as a multiple of its limit.
-
-        Args:
-          architecture: the network.
-          input_shape: (height, width, channels) of an image.
-          num_classes: number of logits.
-          measured: in place of what takes seconds, such as
-            `surrogates.Surrogate`; where one is not in here, it does not count.
-        """
+        """The largest cost as a multiple of its limit; arguments as above."""
         shares = self._shares(architecture, input_shape, num_classes, measured)
         return max((share for _, _, share in shares), default=0.0)
 
@@ -165,17 +162,20 @@ class Limits:
         architecture: Architecture,
         input_shape: Shape,
         num_classes: int,
+        measured: Costs = MEASURED,
+        *,
         accuracy_drop: float = 0.0,
     ) -> list[str]:
         """Which limits a network breaks, each as a sentence.
 
         Args:
-          architecture: the network.
-          input_shape: (height, width, channels) of an image.
-          num_classes: number of logits.
+          architecture: as above, like the next three.
+          input_shape: see there.
+          num_classes: see there.
+          measured: see there.
           accuracy_drop: what the trained network lost, in [0, 1].
         """
-        shares = self._shares(architecture, input_shape, num_classes)
+        shares = self._shares(architecture, input_shape, num_classes, measured)
         values = {name: value for name, value, share in shares if share > 1}
         if self.max_accuracy_drop is not None:
             if accuracy_drop > self.max_accuracy_drop + ROUNDING:
@@ -190,7 +190,7 @@ class Limits:
         architecture: Architecture,
         input_shape: Shape,
         num_classes: int,
-        measured: Costs = MEASURED,
+        measured: Costs,
     ) -> Iterator[tuple[str, float, float]]:
         """Name of each limit on a cost, the cost, and its share of the limit.
 

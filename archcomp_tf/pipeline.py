@@ -24,7 +24,7 @@ from archcomp_tf import baselines, datasets
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.backend import check_tensorflow
 from archcomp_tf.compression import search
-from archcomp_tf.config import default_config
+from archcomp_tf.config import ConfigError, default_config, make_limits
 from archcomp_tf.corpus import Record, write_records
 from archcomp_tf.dashboards import write_search
 from archcomp_tf.embedding import (
@@ -117,6 +117,7 @@ def compress(
 
     Raises:
       TypeError: the objective is none.
+      ConfigError: the config has limits of its own beside the objective.
       DataError: the data cannot be used.
       UnsupportedModelError: names the layer of the teacher that cannot be
         read, where `config.space.around` names no other network.
@@ -147,6 +148,11 @@ def compress(
         config.labels.num_initial = min(
             config.labels.num_initial, max(MIN_LABELS, num_labels // 2)
         )
+        if given := make_limits(config.limits):
+            raise ConfigError(
+                "Expected limits as the objective alone; got "
+                f"config.limits = {given.given} beside {objective}."
+            )
         if isinstance(objective, Limits):
             config.limits.update(objective.given)
         else:

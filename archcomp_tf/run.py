@@ -51,6 +51,8 @@ _LOGGER = logging.getLogger(__name__)
 # For what costs are guessed from: more than it has numbers to fit.
 _NUM_MEASURED = 16
 
+_COSTS = "search/costs.json"  # those that were measured
+
 
 class Run:
     """One compression in one working directory.
@@ -281,10 +283,24 @@ class Run:
             return self.limits.objective(**references)
         return make_objective(self.config.objective, **references)
 
+    @property
+    def final_objective(self) -> Objective:
+        """What long trainings are judged by.
+
+        What they may lose is lost from the teacher as it is, what labels may
+        lose from what the teacher's own layers come to as briefly.
+        """
+        if self.limits is None:
+            return self.objective
+        teacher = self.stage("teacher")
+        return self.limits.objective(
+            teacher["validation_accuracy"], teacher["num_params"]
+        )
+
     def keeps(self, architecture: Architecture) -> bool:
         """Whether an untrained network keeps to the limits on its costs."""
         return self.limits is None or self.limits.kept_by(
-            architecture, self.features.input_shape, self.features.num_classes
+            architecture, *self._images, self._measured
         )
 
     def excess(self, architecture: Architecture) -> float:
@@ -301,8 +317,7 @@ class Run:
     ) -> float:
         if limits is None:
             return 0.0
-        shape = self.features.input_shape, self.features.num_classes
-        return limits.excess(architecture, *shape, self._surrogates)
+        return limits.excess(architecture, *self._images, self._surrogates)
 
     def check_limits(self) -> None:
         """Raises LimitError where no network of the space seems to keep all."""
@@ -319,30 +334,72 @@ class Run:
     @functools.cached_property
     def _surrogates(self) -> Costs:
         """Limits on costs that are measured -> a guess of the cost."""
-        names = [name for name in MEASURED if name in self.limits.given]
-        if not names:
+        if not self._measured:
             return {}
         _LOGGER.info(
             "%s: %d networks are measured, the others guessed from these",
-            " and ".join(names),
+            " and ".join(self._measured),
             _NUM_MEASURED,
         )
         samples = initial_samples(self.space, _NUM_MEASURED, self.seed)
         samples = [sample.compact for sample in samples]
-        shape = self.features.input_shape, self.features.num_classes
         return {
-            name: Surrogate(MEASURED[name], samples, *shape) for name in names
+            name: Surrogate(measure, samples, *self._images)
+            for name, measure in self._measured.items()
         }
 
     def nearest(
         self, architectures: Sequence[Architecture]
     ) -> tuple[Architecture, list[str]]:
         """Of networks that break limits the one that breaks them least; how."""
-        shape = self.features.input_shape, self.features.num_classes
-        nearest = min(
-            architectures, key=lambda a: self.limits.excess(a, *shape)
+        limits, arguments = self.limits, (*self._images, self._measured)
+        nearest = min(architectures, key=lambda a: limits.excess(a, *arguments))
+        return nearest, self.broken_limits(nearest)
+
+    def broken_limits(
+        self, architecture: Architecture, accuracy_drop: float = 0.0
+    ) -> list[str]:
+        """The limits that a network breaks, each as a sentence.
+
+        Args:
+          architecture: the network.
+          accuracy_drop: what it lost once it was trained, in [0, 1].
+        """
+        if self.limits is None:
+            return []
+        return self.limits.broken(
+            architecture,
+            *self._images,
+            self._measured,
+            accuracy_drop=accuracy_drop,
         )
-        return nearest, self.limits.broken(nearest, *shape)
+
+    @functools.cached_property
+    def _measured(self) -> Costs:
+        """Limits on costs that are measured -> what remembers each cost.
+
+        Another measurement might break a limit that the first one kept.
+        """
+        known = self.workdir.read_json(_COSTS) or {}
+
+        def measure(name, architecture, *images):
+            costs = known.setdefault(name, {})
+            if architecture.fingerprint not in costs:
+                cost_of = MEASURED[name]
+                costs[architecture.fingerprint] = cost_of(architecture, *images)
+                self.workdir.write_json(_COSTS, known)
+            return costs[architecture.fingerprint]
+
+        return {
+            name: functools.partial(measure, name)
+            for name in MEASURED
+            if name in self.limits.given
+        }
+
+    @property
+    def _images(self) -> tuple[Shape, int]:
+        """Shape and number of classes of what networks are trained on."""
+        return self.features.input_shape, self.features.num_classes
 
     @functools.cached_property
     def corpus(self) -> Corpus:
@@ -406,16 +463,13 @@ class Run:
 
     def count_params(self, architecture: Architecture) -> int:
         """Exact parameters of a network for these images and classes."""
-        return cost.num_params(
-            architecture, self.features.input_shape, self.features.num_classes
-        )
+        return cost.num_params(architecture, *self._images)
 
     def described(self, architecture: Architecture) -> dict[str, Any]:
         """What a record says of a network, trained or not."""
-        shape = self.features.input_shape, self.features.num_classes
         return {
             "architecture": str(architecture),
             "fingerprint": architecture.fingerprint,
-            "num_params": cost.num_params(architecture, *shape),
-            "num_flops": cost.num_flops(architecture, *shape),
+            "num_params": cost.num_params(architecture, *self._images),
+            "num_flops": cost.num_flops(architecture, *self._images),
         }

@@ -4,8 +4,8 @@ Each is trained from several seeds, side by side where there are several
 processes.  A training that is done is found again, one that was killed goes
 on, and one that diverged leaves the network as it was before:
 
-    <fingerprint>/seed_<N>.keras    the network, trained from seed N
-    <fingerprint>/seed_<N>.json     what came out of that training
+    <fingerprint>/<recipe>/seed_<N>.keras    the network, trained from seed N
+    <fingerprint>/<recipe>/seed_<N>.json     what came out of that training
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ class _Job:
     @property
     def path(self) -> pathlib.Path:
         folder = self.directory / self.architecture.fingerprint
-        return folder / f"seed_{self.seed}.keras"
+        return folder / self.recipe.name / f"seed_{self.seed}.keras"
 
     def result(self) -> TrainingResult | None:
         """What came out of it; None where it is not done."""
@@ -194,8 +194,6 @@ class _Job:
         if not path.exists():
             return None
         record = json.loads(path.read_text())
-        if record.pop("recipe") != dataclasses.asdict(self.recipe):
-            return None
         return TrainingResult(**record | {"losses": tuple(record["losses"])})
 
     def run(
@@ -234,10 +232,9 @@ class _Job:
         with replacing(self.path) as path:
             save_keras(model, path)
         # The record last: what it says is there when it is there.
-        record = dataclasses.asdict(result)
-        record["recipe"] = dataclasses.asdict(self.recipe)
+        record = json.dumps(dataclasses.asdict(result), indent=2)
         with replacing(self.path.with_suffix(".json")) as path:
-            path.write_text(json.dumps(record, indent=2) + "\n")
+            path.write_text(record + "\n")
         checkpoint.remove()
         return result
 

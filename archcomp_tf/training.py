@@ -89,9 +89,9 @@ class Recipe:
 
     @property
     def name(self) -> str:
-        """A short text that tells this recipe from others."""
+        """A short text that tells this recipe from others, fit for a path."""
         return "-".join(
-            f"{value:g}" for value in dataclasses.asdict(self).values()
+            f"{value:.15g}" for value in dataclasses.asdict(self).values()
         )
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
 
 import keras_tuner
-import numpy as np
 
-from archcomp_tf.architecture import Architecture
-from archcomp_tf.datasets import Dataset
 from archcomp_tf.progress import Progress
-from archcomp_tf.training import DivergedError, Recipe, trained_accuracy
+from archcomp_tf.training import Recipe
 
 
 class RecipeTuner(keras_tuner.RandomSearch):
@@ -21,37 +19,34 @@ class RecipeTuner(keras_tuner.RandomSearch):
     temperature and the weight of the labels; epochs and batch size stay.
 
     Args:
-      architecture: the network.
-      dataset: trained on its train split, judged on its validation split.
+      train: trains the network by a recipe; what it gives is its validation
+        accuracy.
       base: the first recipe to be tried, and what is not tuned of the others.
-      teacher_logits: `[len(dataset.train), num_classes]`, or None.
+      distilled: whether it learns from a teacher.
       num_trials: how many recipes to try.
-      seed: of the recipes and of each training.
+      seed: of the recipes.
       directory: where KerasTuner keeps its trials; a search that was killed
         goes on there.
     """
 
     def __init__(
         self,
-        architecture: Architecture,
-        dataset: Dataset,
+        train: Callable[[Recipe], float],
         base: Recipe,
-        teacher_logits: np.ndarray | None,
         *,
+        distilled: bool,
         num_trials: int,
         seed: int,
         directory: str | os.PathLike,
     ):
-        self._architecture = architecture
-        self._dataset = dataset
+        self._train = train
         self._base = base
-        self._teacher_logits = teacher_logits
-        self._seed = seed
+        self._distilled = distilled
         self._progress = Progress("tune recipe", num_trials)
         super().__init__(
             objective=keras_tuner.Objective("accuracy", "max"),
             max_trials=num_trials,
-            seed=seed,
+            seed=seed + 1,  # 0 is none to KerasTuner: it would draw one
             directory=os.fspath(directory),
             project_name="tuning",
         )
@@ -71,24 +66,15 @@ class RecipeTuner(keras_tuner.RandomSearch):
                 "weight_decay", 1e-4, 1e-1, sampling="log"
             ),
         }
-        if self._teacher_logits is not None:
+        if self._distilled:
             tuned["temperature"] = hp.Choice("temperature", [1.0, 2.0, 4.0])
             tuned["label_weight"] = hp.Choice("label_weight", [0.1, 0.5, 0.9])
         return dataclasses.replace(base, **tuned)
 
     def run_trial(self, trial) -> dict[str, float]:
-        """Trains the network by the trial's recipe; divergence counts as 0."""
+        """Trains the network by the trial's recipe."""
         recipe = self._recipe_of(trial)
-        try:
-            accuracy = trained_accuracy(
-                self._architecture,
-                self._dataset,
-                recipe,
-                seed=self._seed,
-                teacher_logits=self._teacher_logits,
-            )
-        except DivergedError:
-            accuracy = 0.0
+        accuracy = self._train(recipe)
         self._progress.advance(
             f"learning rate {recipe.learning_rate:.4f}, "
             f"validation {accuracy:.1%}"
@@ -105,8 +91,7 @@ class RecipeTuner(keras_tuner.RandomSearch):
     def trials(self) -> list[tuple[dict[str, float], float]]:
         """What was tuned, and the validation accuracy, trial by trial."""
         found = []
-        for name in sorted(self.oracle.trials, key=int):
-            trial = self.oracle.trials[name]
+        for trial in self._completed:
             recipe = dataclasses.asdict(self._recipe_of(trial))
             tuned = {key: recipe[key] for key in trial.hyperparameters.values}
             found.append((tuned, trial.score))
@@ -117,11 +102,15 @@ class RecipeTuner(keras_tuner.RandomSearch):
         self.search()
         # The earliest of equals: KerasTuner's own order of them changes when
         # its trials are read again.
-        best = max(
-            self.oracle.trials.values(),
-            key=lambda trial: (trial.score, -int(trial.trial_id)),
+        return self._recipe_of(max(self._completed, key=lambda t: t.score))
+
+    @property
+    def _completed(self) -> list[keras_tuner.engine.trial.Trial]:
+        """In their order, without those that failed, for lack of memory."""
+        trials = sorted(
+            self.oracle.trials.values(), key=lambda trial: int(trial.trial_id)
         )
-        return self._recipe_of(best)
+        return [trial for trial in trials if trial.score is not None]
 
     def _recipe_of(self, trial) -> Recipe:
         # What the random ones have to be better than.

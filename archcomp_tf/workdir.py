@@ -6,7 +6,7 @@
     corpus/records.jsonl         every label
     autoencoder/                 model.keras
     search/                      records.jsonl, latent.npz, embedding.keras,
-                                 embedding/
+                                 embedding/, costs.json
     students/<fingerprint>/      model.keras; controls' too; the student's files
     controls/                    what the student is held against
     report/                      report.html, results.json, RESULTS.md
@@ -63,7 +63,7 @@ class WorkingDirectory:
         self.path.mkdir(parents=True, exist_ok=True)
         # As it is read back: JSON knows no tuples.
         config = json.loads(json.dumps(config))
-        known = self._read("config.json")
+        known = self.read_json("config.json")
         if known == config:
             return
         # A run that left nothing else was refused, or ended before it began.
@@ -97,7 +97,7 @@ class WorkingDirectory:
 
     def find_stage(self, name: str) -> dict[str, Any] | None:
         """What stage `name` recorded; None where it is not done."""
-        return self._read(f"{name}/stage.json")
+        return self.read_json(f"{name}/stage.json")
 
     def finish_stage(self, name: str, record: dict[str, Any]) -> None:
         """Records that stage `name` is done, and what came out."""
@@ -114,7 +114,8 @@ class WorkingDirectory:
         """See `atomic.replacing`, of what lies at `name` in here."""
         return replacing(self.path / name)
 
-    def _read(self, name: str) -> Any:
+    def read_json(self, name: str) -> Any:
+        """What a JSON file holds; None where there is none."""
         path = self.path / name
         return json.loads(path.read_text()) if path.exists() else None
 

@@ -65,6 +65,15 @@ def test_the_same_seed_learns_the_same(learnt, tmp_path):
     assert again == pytest.approx(record)
 
 
+def test_an_embedding_is_kept_where_labels_are_too_few(learnt, tmp_path):
+    run = tiny.taught_run(tmp_path, TEACHER)
+    few = SearchResult(_searched(run).history[:5], run.objective, run.keeps)
+    embedding.keep_embedding(run, embedding.learnt_embedding(learnt[0]), few)
+    assert len(LatentMap.load(run.path("search/latent.npz")).z) == 5
+    embedding.leave_embedding(run)
+    assert tf.saved_model.contains_saved_model(run.path("search/embedding"))
+
+
 def test_the_embedding_that_is_left_knows_the_labels(learnt):
     run, *_ = learnt
     autoencoder, result = embedding.learnt_embedding(run), _searched(run)

@@ -62,6 +62,20 @@ def test_of_the_finalists_the_best_after_long_trainings_wins(tmp_path, trained):
     assert list(trained.values()) == [NETWORKS[i] for i in (1, 0, 2)]
 
 
+def test_what_finalists_may_lose_is_lost_from_the_teacher_as_it_is(
+    tmp_path, trained
+):
+    changes = {"limits.max_accuracy_drop": 0.15, "student.num_finalists": 4}
+    run = _run(tmp_path, **changes)
+    # As a label the teacher's own layers come to less than any finalist.
+    run.workdir.finish_stage("corpus", {"reference_accuracy": 0.5})
+    teacher = run.stage("teacher") | {"validation_accuracy": 0.9}
+    run.workdir.finish_stage("teacher", teacher)
+    best = Finals(run).best(_result(run, (0.5, 0.6, 0.4, 0.3)))
+    # 0.8 and 0.9 are enough; 0.7 and 0.6 are not, the last of them smallest.
+    assert best.architecture == NETWORKS[0] and best.accuracy == 0.8
+
+
 def test_a_single_finalist_has_nothing_to_win_against(tmp_path, trained):
     run = _run(tmp_path, **{"student.num_finalists": 1})
     best = Finals(run).best(_result(run, (0.5, 0.6, 0.4, 0.3)))

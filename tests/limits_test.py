@@ -89,8 +89,11 @@ def test_a_latency_is_measured_and_a_removed_layer_takes_no_time():
     assert not Limits(max_latency_ms=1e-6).kept_by(NETWORK, *SHAPE)
     padded = Architecture.parse(f"{NETWORK} identity")
     limits = Limits(max_latency_ms=1.0)
-    # The same network is measured once.
-    assert limits.excess(padded, *SHAPE) == limits.excess(NETWORK, *SHAPE)
+    asked = []
+    remembered = {"max_latency_ms": lambda *args: asked.append(args) or 2.0}
+    assert limits.excess(padded, *SHAPE, remembered) == 2
+    assert limits.excess(NETWORK, *SHAPE, remembered) == 2
+    assert asked == 2 * [(NETWORK, *SHAPE)]
 
 
 def test_the_excess_is_the_largest_share_of_a_limit():

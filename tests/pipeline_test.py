@@ -4,6 +4,8 @@ import contextlib
 import dataclasses
 import importlib.util
 import json
+import pathlib
+import random
 import shutil
 
 import browser
@@ -207,10 +209,25 @@ def test_of_several_trainings_the_best_on_validation_data_is_given(finished):
         assert network["test_accuracy"] == network["test_accuracies"][best]
         given, *trainings = (
             keras.models.load_model(folder / name).get_weights()
-            for name in ("model.keras", "seed_0.keras", "seed_1000.keras")
+            for name in ("model.keras", *_trainings(workdir, network))
         )
         for one, other in zip(given, trainings[best], strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+def _trainings(workdir, network) -> list[pathlib.Path]:
+    """Of a student or a control, as the stages name them."""
+    stages = [
+        json.loads((workdir / f"{name}/stage.json").read_text())
+        for name in ("students", "controls")
+    ]
+    records = [stages[0], *stages[1]["networks"].values()]
+    (paths,) = {
+        tuple(record["trainings"])
+        for record in records
+        if record["fingerprint"] == network["fingerprint"]
+    }
+    return [workdir / path for path in paths]
 
 
 def _controls(result):
@@ -237,11 +254,11 @@ def test_a_finished_run_is_not_run_again_and_no_label_is_bought_twice(
     assert len(keys) == len(set(keys))
 
 
-def test_a_run_that_lost_its_later_stages_repeats_them_to_the_same_end(
+def test_a_second_run_has_the_same_corpus_and_the_same_student(
     finished, tmp_path
 ):
     config, workdir, result = finished
-    # A second run from the start: same corpus, same student.
+    random.seed(7)  # of nothing that is used
     again = Pipeline(config, tmp_path / "again").run()
     first, second = (
         [(r.key, r.accuracy) for r in Corpus(folder / "corpus/records.jsonl")]
@@ -422,6 +439,22 @@ def test_a_student_takes_what_its_teacher_takes_within_limits(tmp_path):
         "teacher_float32",
         *(f"student_{kind}" for kind in ("float32", "float16", "int8")),
     }
+
+
+def test_limits_are_given_in_one_place(tmp_path):
+    config = tiny.config("")
+    config.limits.max_flops = 1000
+    with pytest.raises(
+        ConfigError, match=r"got config.limits = .*1000.* beside LogParams"
+    ):
+        archcomp_tf.compress(
+            build(Architecture.parse("conv3x3-8"), (4, 4, 1), 2),
+            tiny.dataset(),
+            objective=LogParams(0.1),
+            num_labels=10,
+            workdir=tmp_path,
+            config=config,
+        )
 
 
 def test_limits_that_nothing_keeps_are_named_before_a_network_is_labelled(

@@ -69,6 +69,12 @@ def test_what_would_have_to_be_measured_is_guessed_from_a_few(
     assert 8 < num_asked < 40 and NETWORK not in asked
     run.excess(Architecture.parse("conv3x3-6 conv3x3-8"))
     assert len(asked) == num_asked
+    # What was measured is known in another process.
+    again = Run(run.config, tmp_path, STAGES, dataset=tiny.dataset())
+    again.excess(NETWORK)
+    assert len(asked) == num_asked
+    assert not again.keeps(NETWORK) and len(asked) == num_asked + 1
+    assert not again.keeps(NETWORK) and len(asked) == num_asked + 1
 
 
 def test_limits_that_nothing_comes_near_are_named_with_the_nearest(tmp_path):

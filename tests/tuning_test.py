@@ -1,27 +1,29 @@
 """Tests of the tuning of a student's recipe."""
 
-import pytest
-import tiny
+import random
 
-from archcomp_tf import tuning
-from archcomp_tf.architecture import Architecture
+import numpy as np
+import pytest
+
 from archcomp_tf.training import Recipe
 from archcomp_tf.tuning import RecipeTuner
 
-NETWORK = Architecture.parse("conv3x3-2")
 BASE = Recipe(epochs=1, batch_size=32, learning_rate=0.1)
 
 
-def _tuner(directory, num_trials=3, teacher_logits=None):
+def _tuner(directory, train, num_trials=3, distilled=False, seed=0):
     return RecipeTuner(
-        NETWORK,
-        tiny.dataset(),
+        train,
         BASE,
-        teacher_logits,
+        distilled=distilled,
         num_trials=num_trials,
-        seed=0,
+        seed=seed,
         directory=directory,
     )
+
+
+def _untrained(recipe):
+    raise AssertionError(f"{recipe} was trained")
 
 
 @pytest.mark.parametrize(
@@ -29,16 +31,15 @@ def _tuner(directory, num_trials=3, teacher_logits=None):
     [([0.5, 0.7, 0.6], 1), ([0.8, 0.7, 0.6], 0), ([0.5, 0.5, 0.5], 0)],
 )
 def test_the_base_is_tried_first_and_the_best_recipe_stays(
-    accuracies, best, tmp_path, monkeypatch
+    accuracies, best, tmp_path
 ):
     tried = []
 
-    def trained_accuracy(architecture, dataset, recipe, **options):
+    def train(recipe):
         tried.append(recipe)
         return accuracies[len(tried) - 1]
 
-    monkeypatch.setattr(tuning, "trained_accuracy", trained_accuracy)
-    tuner = _tuner(tmp_path)
+    tuner = _tuner(tmp_path, train)
     assert tuner.best() == tried[best]
     assert [accuracy for _, accuracy in tuner.trials] == accuracies
     assert tuner.trials[0][0]["learning_rate"] == BASE.learning_rate
@@ -49,20 +50,46 @@ def test_the_base_is_tried_first_and_the_best_recipe_stays(
         assert (recipe.epochs, recipe.batch_size) == (1, 32)
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_recipes_depend_on_the_seed_and_on_nothing_else(tmp_path, seed):
+    tried = {}
+    for state in (1, 2):
+        random.seed(state)
+        np.random.seed(state)
+        tried[state] = []
+
+        def train(recipe, tried=tried[state]):
+            tried.append(recipe)
+            return 0.5
+
+        _tuner(tmp_path / f"{state}", train, seed=seed).best()
+    assert tried[1] == tried[2]
+    others = []
+    _tuner(
+        tmp_path / "other", lambda r: others.append(r) or 0.5, seed=seed + 7
+    ).best()
+    assert others[1:] != tried[1][1:]
+
+
+def test_a_trial_that_ran_out_of_memory_is_not_the_best(tmp_path):
+    def train(recipe):
+        if recipe == BASE:
+            raise MemoryError
+        return 0.1
+
+    tuner = _tuner(tmp_path, train)
+    assert tuner.best() != BASE
+    assert [accuracy for _, accuracy in tuner.trials] == [0.1, 0.1]
+
+
 def test_finished_trials_are_not_run_again(tmp_path):
-    first = _tuner(tmp_path, num_trials=2)
-    recipe = first.best()
-    trained = []
-    again = _tuner(tmp_path, num_trials=2)
-    again.run_trial = trained.append
-    assert again.best() == recipe
-    assert trained == []
+    recipe = _tuner(tmp_path, lambda recipe: recipe.learning_rate).best()
+    assert _tuner(tmp_path, _untrained).best() == recipe
 
 
 def test_distillation_is_tuned_with_a_teacher_alone(tmp_path):
-    logits = tiny.dataset().train.labels[:, None] * [[-4.0, 4.0]]
-    with_teacher = _tuner(tmp_path / "with", teacher_logits=logits)
-    without = _tuner(tmp_path / "without")
+    with_teacher = _tuner(tmp_path / "with", _untrained, distilled=True)
+    without = _tuner(tmp_path / "without", _untrained)
     tuned = {hp.name for hp in with_teacher.oracle.get_space().space}
     assert tuned - {hp.name for hp in without.oracle.get_space().space} == {
         "temperature",
