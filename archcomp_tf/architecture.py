@@ -20,7 +20,7 @@ from typing import Any
 from archcomp_tf.layer import KINDS, Block, Layer, Op, Shape, image_shape
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Architecture:
     """The layers of a network, without its input and its classifier.
 
@@ -150,6 +150,10 @@ class Architecture:
     def __str__(self) -> str:
         """For example "conv3x3-32 max_pool2x2/2 dense-64"."""
         return " ".join(map(str, self.layers))
+
+    def __repr__(self) -> str:
+        """As it would be written; of its layers' own it would be a page."""
+        return f"Architecture.parse({str(self)!r})"
 
     @classmethod
     def parse(cls, text: str) -> Architecture:

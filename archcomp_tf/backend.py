@@ -134,6 +134,10 @@ def compiled_inference(model: keras.Model) -> Callable:
 
     if keras.backend.backend() == "jax":
         return compiled_reading(infer, model.variables)
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return torch.no_grad()(infer)
     # Tracing costs more than a network that is evaluated once.
     return infer
 

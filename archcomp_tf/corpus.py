@@ -43,6 +43,10 @@ class Record:
       recipe: name of the training's recipe.
       seconds: wall time of the label.
       measured: further columns, such as {"latency_ms": 3.2}.
+
+    Raises:
+      ValueError: the status is neither, or the accuracy of a label that did not
+        fail is none in [0, 1].
     """
 
     architecture: Architecture
@@ -54,6 +58,20 @@ class Record:
     recipe: str = ""
     seconds: float = 0.0
     measured: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        # Plain numbers, as JSON has them, of NumPy's.
+        object.__setattr__(self, "accuracy", float(self.accuracy))
+        object.__setattr__(self, "num_params", int(self.num_params))
+        if self.status not in (OK, FAILED):
+            raise ValueError(
+                f"Expected a status of {OK!r} or {FAILED!r}; got "
+                f"{self.status!r}."
+            )
+        if self.status == OK and not 0 <= self.accuracy <= 1:
+            raise ValueError(
+                f"Expected an accuracy in [0, 1]; got {self.accuracy}."
+            )
 
     def target(self, name: str) -> float:
         """What a head may learn: "accuracy", or a column of `measured`.

@@ -28,8 +28,15 @@ from keras import ops
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
 from archcomp_tf.backend import by_rows, compiled_reading, value_and_grad
+from archcomp_tf.corpus import Record
 from archcomp_tf.cost import CountParams
-from archcomp_tf.ledger import Excess, Keeps, keeps_all, no_excess
+from archcomp_tf.ledger import (
+    Excess,
+    Keeps,
+    keeps_all,
+    no_excess,
+    pareto_front,
+)
 from archcomp_tf.objective import Objective
 from archcomp_tf.search_space import SearchSpace
 
@@ -378,7 +385,7 @@ def predicted_front(
     *,
     num_steps: int = NUM_STEPS,
     learning_rate: float = LEARNING_RATE,
-) -> list[tuple[Architecture, float, int]]:
+) -> tuple[Record, ...]:
     """The Pareto front that the heads expect, from one batch of descents.
 
     Args:
@@ -391,8 +398,8 @@ def predicted_front(
       learning_rate: of the descent.
 
     Returns:
-      Members with their predicted accuracy and exact parameters, smallest
-      first; no other that was found is both smaller and expected to be better.
+      Members with their predicted accuracy and exact parameters, see
+      `ledger.pareto_front`.
     """
     members, _ = _descend(
         autoencoder,
@@ -403,12 +410,10 @@ def predicted_front(
         learning_rate,
     )
     accuracies, _, _ = autoencoder.predict_heads(members)
-    points = zip(members, accuracies, map(count_params, members), strict=True)
-    front: list[tuple[Architecture, float, int]] = []
-    for member, accuracy, size in sorted(points, key=lambda p: (p[2], -p[1])):
-        if not front or accuracy > front[-1][1]:
-            front.append((member, float(accuracy), size))
-    return front
+    return pareto_front(
+        Record(member, float(accuracy), count_params(member))
+        for member, accuracy in zip(members, accuracies, strict=True)
+    )
 
 
 def _descend(

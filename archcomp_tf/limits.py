@@ -66,7 +66,8 @@ class Limits:
       max_flops: floating-point operations for one image.
       max_ram_bytes: of what its int8 LiteRT file holds of an image at once, see
         `cost.activation_bytes`; a runtime needs some kilobytes besides.
-      max_file_bytes: of its int8 LiteRT file.
+      max_file_bytes: of its int8 LiteRT file.  Neither counts layers in front
+        that do more to an image than to bring it to [0, 1].
       max_latency_ms: of one image through its float32 LiteRT file, on one
         core of this machine.
       max_accuracy_drop: validation accuracy, in [0, 1], that it may lose.
@@ -89,7 +90,12 @@ class Limits:
         for name, value in self.given.items():
             # As JSON has them, of shares of a number and of NumPy's numbers.
             whole = name not in ("max_latency_ms", "max_accuracy_drop")
-            plain = int(value) if whole else float(value)
+            try:
+                plain = int(value) if whole else float(value)
+            except (TypeError, ValueError, OverflowError) as error:
+                raise ValueError(
+                    f"Expected {name} to be a number; got {value!r}."
+                ) from error
             object.__setattr__(self, name, plain)
             if not plain > 0 or (name == "max_accuracy_drop" and plain >= 1):
                 expected = "in (0, 1)" if name == "max_accuracy_drop" else "> 0"

@@ -6,6 +6,7 @@ The one place where the test split is looked at, once.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,6 +37,9 @@ _LOGGER = logging.getLogger(__name__)
 # LiteRT takes an image a call: of a large teacher more would take an hour.
 _NUM_FILE_IMAGES = 2000
 
+# Limits on what is measured of a file.
+_LIMITED = {"max_ram_bytes": "ram_bytes", "max_file_bytes": "bytes"}
+
 
 def write_outcome(
     run: Run, stages: Mapping[str, Mapping[str, Any]]
@@ -63,7 +67,26 @@ def write_outcome(
     with run.workdir.replacing("report/RESULTS.md") as path:
         path.write_text(results_text(results))
     _write_pages(run, stages, results)
+    _warn_of_front(run, results["files"])
     return results
+
+
+def _warn_of_front(run: Run, files: Mapping[str, Mapping[str, float]]) -> None:
+    """Says where the int8 file breaks a limit that its network keeps.
+
+    Layers in front, which the teacher has, are in the file and in no network.
+    """
+    given = run.limits.given if run.limits else {}
+    file = files.get("student_int8", {})
+    for name, field in _LIMITED.items():
+        if file.get(field, 0) > given.get(name, math.inf):
+            _LOGGER.warning(
+                "%s is %s; with the layers in front of the teacher the int8 "
+                "file has %s",
+                name,
+                f"{given[name]:,}",
+                f"{file[field]:,}",
+            )
 
 
 def _test_accuracies(

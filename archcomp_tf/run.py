@@ -87,12 +87,17 @@ class Run:
         self._binaries = binaries
         if not config.corpus:  # there is something to learn from already
             check_num_labels(config.labels.num_initial)
-            if config.labels.num_initial > config.labels.num_labels:
+            if config.labels.num_initial >= config.labels.num_labels:
                 raise ConfigError(
-                    "Expected labels.num_labels to be at least "
-                    f"labels.num_initial = {config.labels.num_initial}; got "
+                    "Expected labels.num_labels to be more than "
+                    f"labels.num_initial = {config.labels.num_initial}, or "
+                    "else none is left for the search; got "
                     f"{config.labels.num_labels}."
                 )
+        elif not os.path.isfile(config.corpus):
+            raise ConfigError(
+                f"There is no file {config.corpus} to begin with."
+            )
         if config.limits.max_file_bytes or config.limits.max_latency_ms:
             check_tensorflow("A limit of bytes or of latency")
         make_limits(config.limits)
@@ -412,8 +417,6 @@ class Run:
         path = self.config.corpus
         if not path:
             return []
-        if not os.path.isfile(path):
-            raise ConfigError(f"There is no file {path} to begin with.")
         records = [record for record in Corpus(path) if record.status == OK]
         known = [r for r in records if self.space.contains(r.architecture)]
         _LOGGER.info(

@@ -273,7 +273,7 @@ class SearchSpace:
                     ),
                     strides=(layer.strides,),
                     expansions={1, 2, 4, layer.expansion}
-                    if layer.kind == "inverted_residual"
+                    if "expansion" in KINDS[layer.kind].fields
                     else {1, 2, 4},
                     optional=layer.strides == 1,
                 )

@@ -1,5 +1,6 @@
 """Flags, seed, one call: what all binaries in this folder share."""
 
+import ast
 import contextlib
 import logging
 import sys
@@ -39,7 +40,10 @@ def _parse(argv: list[str]) -> list[str]:
     try:
         arguments = app.parse_flags_with_usage(argv)
     except (AttributeError, KeyError) as error:  # a field no config has
-        reason = " ".join(str(error.args[0]).replace("\\n", " ").split())
+        reason = str(error.args[0])
+        if reason.startswith(("'", '"')):  # an error's repr within an error
+            reason = ast.literal_eval(reason)
+        reason = " ".join(reason.split())
         sys.exit(f"error: --config has no field {reason}")
     # What libraries say of themselves is left out, --verbosity=0 shows it.
     # Not as a default, which absl's `app` sets to 0.

@@ -204,3 +204,10 @@ def test_scaling_changes_widths_alone_and_keeps_them_positive(
         if "filters" in expected:
             expected["filters"] = max(1, round(before.filters * factor))
         assert after.to_dict() == expected
+
+
+@given(strategies.architectures())
+def test_the_repr_is_how_it_is_written(architecture):
+    names = {"Architecture": Architecture}
+    assert eval(repr(architecture), names) == architecture
+    assert len(repr(architecture)) < 30 + len(str(architecture))

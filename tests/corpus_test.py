@@ -8,6 +8,7 @@ import signal
 import tempfile
 
 import fresh
+import numpy as np
 import pytest
 import strategies
 from hypothesis import given, settings
@@ -357,3 +358,30 @@ def test_a_published_corpus_is_of_the_space_around_its_teacher(path):
         for space in spaces
     )
     assert len({(r.seed, r.recipe) for r in records}) == 1
+
+
+def test_numbers_of_numpy_are_written_as_plain_ones():
+    record = Record(
+        Architecture.parse("conv3x3-4"), np.float32(0.5), np.int64(100)
+    )
+    assert Record.from_json(record.to_json()) == record
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"accuracy": 87.4}, r"in \[0, 1\]; got 87.4"),
+        ({"accuracy": float("nan")}, r"in \[0, 1\]; got nan"),
+        ({"status": "done"}, "'ok' or 'failed'; got 'done'"),
+    ],
+)
+def test_what_is_no_label_is_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Record(
+            **{
+                "architecture": Architecture.parse("conv3x3-4"),
+                "accuracy": 0.5,
+                "num_params": 9,
+            }
+            | fields
+        )

@@ -105,7 +105,10 @@ def test_a_front_is_members_that_no_other_beats(autoencoder):
         autoencoder, Descent(autoencoder, LogParams), starts, objectives, COUNT
     )
     assert len(front) > 2
-    members, accuracies, sizes = zip(*front, strict=True)
+    members, accuracies, sizes = zip(
+        *((r.architecture, r.accuracy, r.num_params) for r in front),
+        strict=True,
+    )
     assert all(SPACE.contains(a) for a in members)
     assert list(sizes) == [COUNT(a) for a in members] == sorted(set(sizes))
     assert list(accuracies) == sorted(set(accuracies))

@@ -116,6 +116,8 @@ def test_broken_limits_are_named_with_what_was_allowed_and_what_it_is():
     [
         ({}, "at least one limit of max_params, max_flops, .*drop"),
         ({"max_params": -3}, "max_params > 0; got -3"),
+        ({"max_ram_bytes": "32k"}, "max_ram_bytes to be a number; got '32k'"),
+        ({"max_params": float("inf")}, "max_params to be a number; got inf"),
         ({"max_latency_ms": float("nan")}, "max_latency_ms > 0; got nan"),
         ({"max_accuracy_drop": 1.5}, r"max_accuracy_drop in \(0, 1\); got 1.5"),
     ],

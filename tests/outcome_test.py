@@ -120,3 +120,12 @@ def test_where_litert_holds_neither_there_are_no_files(
     assert outcome._files(run, STUDENT) == {}
     for name in ("teacher", "student"):
         assert f"no LiteRT files of the {name}: too strange" in caplog.text
+
+
+def test_a_file_that_breaks_a_limit_by_layers_in_front_is_named(run, caplog):
+    run.config.limits.max_ram_bytes = 100
+    outcome._warn_of_front(run, {"student_int8": {"ram_bytes": 100}})
+    assert not caplog.messages
+    outcome._warn_of_front(run, {"student_int8": {"ram_bytes": 1600}})
+    (message,) = caplog.messages
+    assert "max_ram_bytes is 100;" in message and "has 1,600" in message

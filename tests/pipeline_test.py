@@ -365,10 +365,12 @@ def test_a_corpus_that_is_of_no_use_says_why(
         other.close()
     config = config.copy_and_resolve_references()
     config.corpus = str(path)
-    pipeline = Pipeline(config, tmp_path / "workdir")
-    pipeline.teacher()
     with pytest.raises(ConfigError, match=message):
+        pipeline = Pipeline(config, tmp_path / "workdir")
+        pipeline.teacher()
         pipeline.corpus()
+    # A file that is not there is missed before anything is trained.
+    assert (tmp_path / "workdir").exists() == (content is not None)
 
 
 @browser.needs_chromium
@@ -576,7 +578,7 @@ def test_what_is_no_objective_is_refused_at_once(tmp_path, objective):
     ("field", "value", "message"),
     [
         ("labels.num_initial", 4, f"at least {MIN_LABELS} labelled"),
-        ("labels.num_labels", 7, "num_labels to be at least"),
+        ("labels.num_labels", 8, "num_labels to be more than"),
         ("objective.name", "Smallest", "Unknown objective 'Smallest'"),
     ],
 )
@@ -621,7 +623,7 @@ def test_a_teacher_that_cannot_be_read_is_compressed_around_another(tmp_path):
     result = archcomp_tf.compress(
         *(model, tiny.dataset()),
         objective=LogParams(0.05),
-        num_labels=8,
+        num_labels=9,
         workdir=tmp_path,
         config=config,
     )

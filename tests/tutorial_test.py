@@ -32,6 +32,7 @@ _SHORTER = {
     "use.py": {
         "import sys\n": "import sys\nsys.modules['archcomp_tf'] = None\n",
     },
+    "micro.py": {},
 }
 
 
@@ -64,8 +65,10 @@ def folder(tmp_path_factory) -> pathlib.Path:
     return folder
 
 
-def test_the_programs_are_the_four_that_the_page_names():
-    assert list(_PROGRAMS) == ["data.py", "model.py", "compress.py", "use.py"]
+def test_the_programs_are_the_five_that_the_page_names():
+    assert list(_PROGRAMS) == [
+        *("data.py", "model.py", "compress.py", "use.py", "micro.py")
+    ]
 
 
 def test_what_is_compressed_is_smaller_and_within_the_limit(folder):
@@ -92,3 +95,17 @@ def test_without_the_package_the_files_are_as_accurate_as_stated(folder):
         assert float(accuracy) == pytest.approx(
             results["files"][f"student_{kind}"]["accuracy"], abs=1e-4
         )
+
+
+def test_a_microcontroller_classifies_as_well_as_the_report_says(folder):
+    pytest.importorskip("tflite_micro")
+    results = json.loads(
+        (folder / "runs/tutorial/report/results.json").read_text()
+    )
+    files = (folder / "output.txt").read_text().split()[-1]
+    said = _run(folder, "micro.py", f"{files}/litert/int8.tflite")
+    accuracy = float(said.splitlines()[0].removeprefix("int8: "))
+    # Rounding that differs may turn an image or two.
+    assert accuracy == pytest.approx(
+        results["files"]["student_int8"]["accuracy"], abs=0.02
+    )
