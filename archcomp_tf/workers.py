@@ -12,7 +12,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import logging
-import multiprocessing
+import multiprocessing.connection
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -89,9 +89,24 @@ def start_worker(
         KERASTUNER_ORACLE_IP="127.0.0.1",
         KERASTUNER_ORACLE_PORT=str(port),
     ) as context:
-        worker = context.Process(target=_work, args=(task,), daemon=True)
+        receiver, sender = context.Pipe(duplex=False)
+        worker = context.Process(
+            target=_work_on_what_is_sent, args=(receiver,), daemon=True
+        )
         worker.start()
+    receiver.close()
+    # Not as an argument: one that was killed before it had read it all would
+    # be waited for without end.  Here it is found dead afterwards.
+    with sender, contextlib.suppress(ConnectionError):
+        sender.send(task)
     return worker
+
+
+def _work_on_what_is_sent(receiver: multiprocessing.connection.Connection):
+    processes.end_with_parent()
+    with receiver:
+        task = receiver.recv()
+    _work(task)
 
 
 def is_worker() -> bool:
@@ -137,12 +152,12 @@ def work() -> None:
         )
     task = Task.from_bytes(content)
     _LOGGER.info("labelling %s", task.dataset.name)
+    processes.end_with_parent()
     _work(task)
 
 
 def _work(task: Task) -> None:
     """The life of a worker process: trains what the oracle hands out."""
-    processes.end_with_parent()
     oracle = ArchitectureOracle(lambda *_: None, waits=True)
     tuner = LabelingTuner(oracle, task)
     while True:

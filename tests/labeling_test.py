@@ -1,6 +1,7 @@
 """Tests of labelling: what is recorded, once, in whatever order."""
 
 import dataclasses
+import multiprocessing
 import os
 import signal
 import threading
@@ -193,6 +194,31 @@ def test_a_network_that_hangs_is_recorded_as_failed(monkeypatch):
     assert failed.reason == "no result after 20 s"
     assert str(accuracies[1]) == failed.reason
     assert all(0 <= accuracy <= 1 for accuracy in accuracies[::2])
+
+
+def test_a_worker_that_is_killed_while_it_starts_is_replaced():
+    dataset = tiny.dataset()
+    # More than a pipe holds while nobody reads it.
+    more = dataset.train[np.tile(np.arange(len(dataset.train)), 50)]
+    dataset = dataclasses.replace(dataset, train=more)
+    labeler = _labeler(Corpus(), dataset, num_workers=2)
+    killed = []
+
+    def kill():
+        while not killed:
+            time.sleep(0.01)
+            for worker in multiprocessing.active_children()[:1]:
+                os.kill(worker.pid, signal.SIGKILL)
+                killed.append(worker.pid)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        accuracies = labeler(ARCHITECTURES)
+    finally:
+        labeler.close()
+        thread.join()
+    assert all(0 <= accuracy <= 1 for accuracy in accuracies)
 
 
 def test_a_worker_that_is_killed_costs_no_label():
