@@ -208,29 +208,20 @@ def test_too_few_labels_are_refused_with_the_number_needed(trained):
         )
 
 
-@pytest.mark.parametrize("accuracy", [math.nan, math.inf])
-@pytest.mark.parametrize("mode", ["pretrained", "joint"])
-def test_a_label_that_is_not_finite_is_named_by_its_record(
-    trained, accuracy, mode
-):
-    labelled = records(members(MIN_LABELS))
-    bad = Record(labelled[3].architecture, accuracy, 1)
-    labelled[3] = bad
+@pytest.mark.parametrize("latency", [math.nan, math.inf])
+def test_a_target_that_is_not_finite_is_named_by_its_record(trained, latency):
+    labelled = [
+        dataclasses.replace(r, measured={"latency_ms": 1.0})
+        for r in records(members(MIN_LABELS))
+    ]
+    bad = labelled[3] = dataclasses.replace(
+        labelled[3], measured={"latency_ms": latency}
+    )
+    head = EnsembleHead(len(SPACE), trained.channels, 5)
     with pytest.raises(
-        ValueError, match=f"finite accuracy.*{bad.architecture.fingerprint}"
+        ValueError, match=f"finite latency_ms.*{bad.architecture.fingerprint}"
     ):
-        if mode == "joint":
-            fit_autoencoder(
-                trained,
-                members(8),
-                labelled,
-                COUNT,
-                seed=0,
-                epochs=1,
-                mode=mode,
-            )
-        else:
-            fit_ensemble_head(trained, trained.accuracy_head, labelled, seed=0)
+        fit_ensemble_head(trained, head, labelled, seed=0, target="latency_ms")
 
 
 def test_an_unknown_mode_is_refused(trained):
