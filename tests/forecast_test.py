@@ -149,9 +149,11 @@ def test_a_space_around_another_network_is_named(tmp_path):
 
 
 def test_labels_of_another_run_stand_in_for_the_samples(tmp_path):
-    run = _run(tmp_path, corpus="known.jsonl")
+    path = tmp_path / "known.jsonl"
+    path.touch()
+    run = _run(tmp_path / "run", corpus=str(path))
     assert _seconds(run)["corpus"] == 0
-    assert forecast.forecast(run)[1].what.endswith("labels of known.jsonl")
+    assert forecast.forecast(run)[1].what.endswith(f"labels of {path}")
 
 
 def test_the_header_says_what_is_wanted_and_where_it_goes_on(tmp_path):
