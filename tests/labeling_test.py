@@ -196,6 +196,17 @@ def test_a_network_that_hangs_is_recorded_as_failed(monkeypatch):
     assert all(0 <= accuracy <= 1 for accuracy in accuracies[::2])
 
 
+def _labels_while(disturb, labeler) -> list:
+    """What a labeler gives that is disturbed meanwhile, and then closed."""
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    try:
+        return labeler(ARCHITECTURES)
+    finally:
+        labeler.close()
+        thread.join()
+
+
 def test_a_worker_that_is_killed_while_it_starts_is_replaced():
     dataset = tiny.dataset()
     # More than a pipe holds while nobody reads it.
@@ -211,13 +222,7 @@ def test_a_worker_that_is_killed_while_it_starts_is_replaced():
                 os.kill(worker.pid, signal.SIGKILL)
                 killed.append(worker.pid)
 
-    thread = threading.Thread(target=kill)
-    thread.start()
-    try:
-        accuracies = labeler(ARCHITECTURES)
-    finally:
-        labeler.close()
-        thread.join()
+    accuracies = _labels_while(kill, labeler)
     assert all(0 <= accuracy <= 1 for accuracy in accuracies)
 
 
@@ -232,13 +237,7 @@ def test_a_worker_that_is_killed_costs_no_label():
         killed.append(labeler._workers[name])
         killed[0].kill()
 
-    thread = threading.Thread(target=kill_one_that_trains)
-    thread.start()
-    try:
-        accuracies = labeler(ARCHITECTURES)
-    finally:
-        labeler.close()
-        thread.join()
+    accuracies = _labels_while(kill_one_that_trains, labeler)
     assert killed[0].exitcode == -signal.SIGKILL
     assert accuracies == _labeler(Corpus())(ARCHITECTURES)
 
