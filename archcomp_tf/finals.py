@@ -47,9 +47,9 @@ class Finals:
     def check_costs(self, result: SearchResult) -> None:
         """Raises LimitError where no labelled network keeps to the limits."""
         ranked = [record.architecture for record in result.ranked]
-        if any(map(self._run.keeps, ranked)):
+        if any(map(self._run.allowance.keeps, ranked)):
             return
-        nearest, broken = self._run.nearest(ranked)
+        nearest, broken = self._run.allowance.nearest(ranked)
         raise LimitError(
             f"None of {len(ranked)} labelled networks keeps to the limits. "
             f"The nearest is {nearest.compact}: {'; '.join(broken)}."
@@ -65,7 +65,7 @@ class Finals:
         # Those that keep to the limits come first; the others only where none
         # does.
         ranked = result.ranked
-        kept = (r for r in ranked if self._run.keeps(r.architecture))
+        kept = (r for r in ranked if self._run.allowance.keeps(r.architecture))
         chosen = list(itertools.islice(kept, settings.num_finalists))
         finalists = {
             f"finalist {index}": record
@@ -196,12 +196,12 @@ class Finals:
             for point in self._run.stage("search")["pareto"]
             if point["num_params"] > size
         ]
-        return [a for a in front if self._run.keeps(a)]
+        return [a for a in front if self._run.allowance.keeps(a)]
 
     def _broken_limits(self, student: Mapping[str, Any]) -> list[str]:
         """The limits that a trained student breaks, each as a sentence."""
         teacher = self._run.stage("teacher")
-        return self._run.broken_limits(
+        return self._run.allowance.broken(
             Architecture.parse(student["architecture"]),
             teacher["validation_accuracy"] - student["validation_accuracy"],
         )

@@ -241,7 +241,7 @@ def _is_wanted(run: Run, architecture: Architecture, shape: Shape) -> bool:
 
 
 def _excess(run: Run, architecture: Architecture, shape: Shape) -> float:
-    """As `Run.excess`, of what is counted: nothing is measured here."""
+    """As `Allowance.excess`, of what is counted: nothing is measured here."""
     limits = run.limits and run.limits.beside_objective
     if limits is None:
         return 0.0

@@ -237,10 +237,13 @@ class Pipeline:
             return
         with self._recorded("corpus") as record:
             run = self._run
-            run.check_limits()
+            run.allowance.check()
             if run.num_initial:
                 samples = initial_samples(
-                    run.space, run.num_initial, run.seed, run.excess
+                    run.space,
+                    run.num_initial,
+                    run.seed,
+                    run.allowance.excess,
                 )
                 run.labeler(samples)
             record["num_labels"] = run.num_initial
@@ -279,8 +282,8 @@ class Pipeline:
                 seed=self._run.seed,
                 teacher=self._run.teacher_architecture,
                 known=self._run.known,
-                keeps=self._run.keeps,
-                excess=self._run.excess,
+                keeps=self._run.allowance.keeps,
+                excess=self._run.allowance.excess,
                 num_initial=self._run.num_initial,
                 labels_a_round=settings.labels_a_round,
                 **self._run.config.search,
@@ -342,7 +345,7 @@ class Pipeline:
                 num_labels=run.stage("search")["num_labels"],
                 objective=run.objective,
                 seed=run.seed,
-                excess=run.excess,
+                excess=run.allowance.excess,
             )
             networks = {
                 "around_scaled" if around else "width_scaled": scaled,

@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import logging
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -17,6 +16,7 @@ import ml_collections
 import numpy as np
 
 from archcomp_tf import cost, datasets
+from archcomp_tf.allowance import Allowance
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.backend import check_tensorflow
 from archcomp_tf.binary import as_two_classes
@@ -34,12 +34,11 @@ from archcomp_tf.inference import check_fit
 from archcomp_tf.keras_graph import UnsupportedModelError
 from archcomp_tf.labeling import Labeler
 from archcomp_tf.layer import Shape
-from archcomp_tf.ledger import SearchResult, initial_samples
-from archcomp_tf.limits import MEASURED, Costs, LimitError, Limits
+from archcomp_tf.ledger import SearchResult
+from archcomp_tf.limits import Limits
 from archcomp_tf.objective import Objective
 from archcomp_tf.preprocessing import Preprocessing
 from archcomp_tf.search_space import SearchSpace
-from archcomp_tf.surrogates import Surrogate
 from archcomp_tf.task import Task
 from archcomp_tf.teachers import TEACHERS, named
 from archcomp_tf.training import Recipe
@@ -47,11 +46,6 @@ from archcomp_tf.workdir import OtherConfigError, WorkingDirectory
 from archcomp_tf.workers import take_chief_address
 
 _LOGGER = logging.getLogger(__name__)
-
-# For what costs are guessed from: more than it has numbers to fit.
-_NUM_MEASURED = 16
-
-_COSTS = "search/costs.json"  # those that were measured
 
 
 class Run:
@@ -302,109 +296,10 @@ class Run:
             teacher["validation_accuracy"], teacher["num_params"]
         )
 
-    def keeps(self, architecture: Architecture) -> bool:
-        """Whether an untrained network keeps to the limits on its costs."""
-        return self.limits is None or self.limits.kept_by(
-            architecture, *self._images, self._measured
-        )
-
-    def excess(self, architecture: Architecture) -> float:
-        """The largest share that a network takes of a limit.
-
-        Of those that the objective knows nothing of, and in a moment: costs
-        that would have to be measured are guessed.
-        """
-        limits = self.limits and self.limits.beside_objective
-        return self._excess(limits, architecture)
-
-    def _excess(
-        self, limits: Limits | None, architecture: Architecture
-    ) -> float:
-        if limits is None:
-            return 0.0
-        return limits.excess(architecture, *self._images, self._surrogates)
-
-    def check_limits(self) -> None:
-        """Raises LimitError where no network of the space seems to keep all."""
-        excess = functools.partial(self._excess, self.limits)
-        (sample,) = initial_samples(self.space, 1, self.seed, excess)
-        if excess(sample) > 1:
-            nearest, broken = self.nearest([sample])
-            raise LimitError(
-                f"No network around {self.teacher_architecture} was found that "
-                f"keeps to the limits. The nearest is {nearest.compact}: "
-                f"{'; '.join(broken)}."
-            )
-
     @functools.cached_property
-    def _surrogates(self) -> Costs:
-        """Limits on costs that are measured -> a guess of the cost."""
-        if not self._measured:
-            return {}
-        _LOGGER.info(
-            "%s: %d networks are measured, the others guessed from these",
-            " and ".join(self._measured),
-            _NUM_MEASURED,
-        )
-        samples = initial_samples(self.space, _NUM_MEASURED, self.seed)
-        samples = [sample.compact for sample in samples]
-        return {
-            name: Surrogate(measure, samples, *self._images)
-            for name, measure in self._measured.items()
-        }
-
-    def nearest(
-        self, architectures: Sequence[Architecture]
-    ) -> tuple[Architecture, list[str]]:
-        """Of networks that break limits the one that breaks them least; how."""
-        limits, arguments = self.limits, (*self._images, self._measured)
-        nearest = min(architectures, key=lambda a: limits.excess(a, *arguments))
-        return nearest, self.broken_limits(nearest)
-
-    def broken_limits(
-        self, architecture: Architecture, accuracy_drop: float = 0.0
-    ) -> list[str]:
-        """The limits that a network breaks, each as a sentence.
-
-        Args:
-          architecture: the network.
-          accuracy_drop: what it lost once it was trained, in [0, 1].
-        """
-        if self.limits is None:
-            return []
-        return self.limits.broken(
-            architecture,
-            *self._images,
-            self._measured,
-            accuracy_drop=accuracy_drop,
-        )
-
-    @functools.cached_property
-    def _measured(self) -> Costs:
-        """Limits on costs that are measured -> what remembers each cost.
-
-        Another measurement might break a limit that the first one kept.
-        """
-        known = self.workdir.read_json(_COSTS) or {}
-
-        def measure(name, architecture, *images):
-            costs = known.setdefault(name, {})
-            if architecture.fingerprint not in costs:
-                cost_of = MEASURED[name]
-                costs[architecture.fingerprint] = cost_of(architecture, *images)
-                self.workdir.write_json(_COSTS, known)
-            return costs[architecture.fingerprint]
-
-        return {
-            name: functools.partial(measure, name)
-            for name in MEASURED
-            if name in self.limits.given
-        }
-
-    @property
-    def _images(self) -> tuple[Shape, int]:
-        """Shape and number of classes of what networks are trained on."""
-        return self.features.input_shape, self.features.num_classes
+    def allowance(self) -> Allowance:
+        """What the limits allow of the networks of the space."""
+        return Allowance(self.limits, self.space, self.workdir, self.seed)
 
     @functools.cached_property
     def corpus(self) -> Corpus:
@@ -462,17 +357,20 @@ class Run:
     def found(self) -> SearchResult:
         """What the finished search found."""
         records = tuple(Corpus(self.path("search/records.jsonl")))
-        return SearchResult(records, self.objective, self.keeps)
+        return SearchResult(records, self.objective, self.allowance.keeps)
 
     def count_params(self, architecture: Architecture) -> int:
         """Exact parameters of a network for these images and classes."""
-        return cost.num_params(architecture, *self._images)
+        return cost.num_params(
+            architecture, self.features.input_shape, self.features.num_classes
+        )
 
     def described(self, architecture: Architecture) -> dict[str, Any]:
         """What a record says of a network, trained or not."""
+        shape = self.features.input_shape, self.features.num_classes
         return {
             "architecture": str(architecture),
             "fingerprint": architecture.fingerprint,
-            "num_params": cost.num_params(architecture, *self._images),
-            "num_flops": cost.num_flops(architecture, *self._images),
+            "num_params": cost.num_params(architecture, *shape),
+            "num_flops": cost.num_flops(architecture, *shape),
         }

@@ -41,7 +41,7 @@ def _searched(run):
         for i, a in enumerate(samples[:-1])
     ]
     failed = Record(samples[-1], np.nan, 7, status=FAILED, reason="diverged")
-    return SearchResult((*records, failed), run.objective, run.keeps)
+    return SearchResult((*records, failed), run.objective, run.allowance.keeps)
 
 
 def test_what_is_learnt_is_kept(learnt):
@@ -67,7 +67,9 @@ def test_the_same_seed_learns_the_same(learnt, tmp_path):
 
 def test_an_embedding_is_kept_where_labels_are_too_few(learnt, tmp_path):
     run = tiny.taught_run(tmp_path, TEACHER)
-    few = SearchResult(_searched(run).history[:5], run.objective, run.keeps)
+    few = SearchResult(
+        _searched(run).history[:5], run.objective, run.allowance.keeps
+    )
     embedding.keep_embedding(run, embedding.learnt_embedding(learnt[0]), few)
     assert len(LatentMap.load(run.path("search/latent.npz")).z) == 5
     embedding.leave_embedding(run)

@@ -30,7 +30,7 @@ def _result(run, accuracies) -> SearchResult:
         Record(network, accuracy, run.count_params(network))
         for network, accuracy in zip(NETWORKS, accuracies, strict=True)
     ]
-    return SearchResult(tuple(records), Budget(10_000), run.keeps)
+    return SearchResult(tuple(records), Budget(10_000), run.allowance.keeps)
 
 
 @pytest.fixture

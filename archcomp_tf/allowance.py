@@ -1,0 +1,148 @@
+"""What the limits of a run allow of its networks.
+
+Costs that have to be measured are measured once a network and remembered in the
+working directory; of most networks they are only guessed, see `surrogates.py`.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Sequence
+
+from archcomp_tf.architecture import Architecture
+from archcomp_tf.ledger import initial_samples
+from archcomp_tf.limits import MEASURED, Costs, LimitError, Limits
+from archcomp_tf.search_space import SearchSpace
+from archcomp_tf.surrogates import Surrogate
+from archcomp_tf.workdir import WorkingDirectory
+
+_LOGGER = logging.getLogger(__name__)
+
+# For what costs are guessed from: more than it has numbers to fit.
+_NUM_MEASURED = 16
+
+_COSTS = "search/costs.json"  # those that were measured
+
+
+class Allowance:
+    """Limits, and what networks of a space take of them.
+
+    Args:
+      limits: of the student; None where there are none: all is allowed.
+      space: of the networks; their images and classes are its own.
+      workdir: where costs are remembered.
+      seed: of the networks that costs are guessed from.
+    """
+
+    def __init__(
+        self,
+        limits: Limits | None,
+        space: SearchSpace,
+        workdir: WorkingDirectory,
+        seed: int,
+    ):
+        self._limits = limits
+        self._space = space
+        self._images = space.input_shape, space.num_classes
+        self._workdir = workdir
+        self._seed = seed
+
+    def keeps(self, architecture: Architecture) -> bool:
+        """Whether an untrained network keeps to the limits on its costs."""
+        return self._limits is None or self._limits.kept_by(
+            architecture, *self._images, self._measured
+        )
+
+    def excess(self, architecture: Architecture) -> float:
+        """The largest share that a network takes of a limit.
+
+        Of those that the objective knows nothing of, and in a moment: costs
+        that would have to be measured are guessed.
+        """
+        return self._excess(
+            self._limits and self._limits.beside_objective, architecture
+        )
+
+    def check(self) -> None:
+        """Raises LimitError where no network of the space seems to keep all."""
+        excess = functools.partial(self._excess, self._limits)
+        (sample,) = initial_samples(self._space, 1, self._seed, excess)
+        if excess(sample) > 1:
+            nearest, broken = self.nearest([sample])
+            raise LimitError(
+                "No network of the space was found that keeps to the limits. "
+                f"The nearest is {nearest.compact}: {'; '.join(broken)}."
+            )
+
+    def nearest(
+        self, architectures: Sequence[Architecture]
+    ) -> tuple[Architecture, list[str]]:
+        """Of networks that break limits the one that breaks them least; how."""
+        limits, arguments = self._limits, (*self._images, self._measured)
+        nearest = min(architectures, key=lambda a: limits.excess(a, *arguments))
+        return nearest, self.broken(nearest)
+
+    def broken(
+        self, architecture: Architecture, accuracy_drop: float = 0.0
+    ) -> list[str]:
+        """The limits that a network breaks, each as a sentence.
+
+        Args:
+          architecture: the network.
+          accuracy_drop: what it lost once it was trained, in [0, 1].
+        """
+        if self._limits is None:
+            return []
+        return self._limits.broken(
+            architecture,
+            *self._images,
+            self._measured,
+            accuracy_drop=accuracy_drop,
+        )
+
+    def _excess(
+        self, limits: Limits | None, architecture: Architecture
+    ) -> float:
+        if limits is None:
+            return 0.0
+        return limits.excess(architecture, *self._images, self._surrogates)
+
+    @functools.cached_property
+    def _surrogates(self) -> Costs:
+        """Limits on costs that are measured -> a guess of the cost."""
+        if not self._measured:
+            return {}
+        _LOGGER.info(
+            "%s: %d networks are measured, the others guessed from these",
+            " and ".join(self._measured),
+            _NUM_MEASURED,
+        )
+        samples = initial_samples(self._space, _NUM_MEASURED, self._seed)
+        samples = [sample.compact for sample in samples]
+        return {
+            name: Surrogate(measure, samples, *self._images)
+            for name, measure in self._measured.items()
+        }
+
+    @functools.cached_property
+    def _measured(self) -> Costs:
+        """Limits on costs that are measured -> what remembers each cost.
+
+        Another measurement might break a limit that the first one kept.
+        """
+        known = self._workdir.read_json(_COSTS) or {}
+
+        def measure(name, architecture, *images):
+            costs = known.setdefault(name, {})
+            if architecture.fingerprint not in costs:
+                cost_of = MEASURED[name]
+                costs[architecture.fingerprint] = cost_of(architecture, *images)
+                self._workdir.write_json(_COSTS, known)
+            return costs[architecture.fingerprint]
+
+        return {
+            name: functools.partial(measure, name)
+            for name in MEASURED
+            if name in self._limits.given
+        }

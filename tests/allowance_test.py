@@ -1,0 +1,77 @@
+"""Tests of what limits allow of the networks of a run."""
+
+import pytest
+import tiny
+
+from archcomp_tf import cost, limits
+from archcomp_tf.architecture import Architecture
+from archcomp_tf.limits import LimitError
+from archcomp_tf.pipeline import STAGES
+from archcomp_tf.run import Run
+
+NETWORK = Architecture.parse("conv3x3-8 conv3x3-8")
+
+
+def _run(folder, **changes):
+    return tiny.taught_run(folder, NETWORK, **changes)
+
+
+def test_only_a_limit_keeps_a_network_out(tmp_path):
+    assert _run(tmp_path / "one").allowance.keeps(NETWORK)
+    limited = _run(tmp_path / "other", **{"limits.max_params": 10})
+    assert not limited.allowance.keeps(NETWORK)
+
+
+def test_what_would_have_to_be_measured_is_guessed_from_a_few(
+    tmp_path, monkeypatch
+):
+    asked = []
+
+    def measure(architecture, *images):
+        asked.append(architecture)
+        return 3 * cost.num_params(architecture, *images)
+
+    monkeypatch.setitem(limits.MEASURED, "max_file_bytes", measure)
+    size = cost.num_params(NETWORK, tiny.SHAPE, tiny.NUM_CLASSES)
+    run = _run(tmp_path, **{"limits.max_file_bytes": size})
+    assert run.allowance.excess(NETWORK) == pytest.approx(3, rel=0.01)
+    num_asked = len(asked)
+    assert 8 < num_asked < 40 and NETWORK not in asked
+    run.allowance.excess(Architecture.parse("conv3x3-6 conv3x3-8"))
+    assert len(asked) == num_asked
+    # What was measured is known in another process.
+    again = Run(run.config, tmp_path, STAGES, dataset=tiny.dataset())
+    again.allowance.excess(NETWORK)
+    assert len(asked) == num_asked
+    assert not again.allowance.keeps(NETWORK) and len(asked) == num_asked + 1
+    assert not again.allowance.keeps(NETWORK) and len(asked) == num_asked + 1
+
+
+def test_limits_that_nothing_comes_near_are_named_with_the_nearest(tmp_path):
+    run = _run(tmp_path, **{"limits.max_params": 1})
+    with pytest.raises(
+        LimitError, match=r"nearest is .*: max_params is 1 and it has \d+\."
+    ):
+        run.allowance.check()
+    free = _run(tmp_path / "free")
+    assert free.allowance.excess(NETWORK) == 0
+    free.allowance.check()
+    _run(tmp_path / "wide", **{"limits.max_params": 500}).allowance.check()
+
+
+def test_only_what_the_objective_does_not_know_is_in_excess(tmp_path):
+    changes = {"limits.max_params": 10, "limits.max_ram_bytes": 32 * 5 * 5}
+    run = _run(tmp_path, **changes)
+    images = tiny.SHAPE, tiny.NUM_CLASSES
+    ram = cost.activation_bytes(NETWORK, *images, bytes_per_value=1)
+    assert run.allowance.excess(NETWORK) == ram / (32 * 5 * 5)
+
+
+def test_the_nearest_breaks_its_limits_least(tmp_path):
+    run = _run(tmp_path, **{"limits.max_params": 10})
+    smaller = Architecture.parse("conv3x3-4 identity")
+    nearest, broken = run.allowance.nearest([NETWORK, smaller])
+    assert nearest == smaller
+    assert broken == [
+        f"max_params is 10 and it has {run.count_params(smaller)}"
+    ]
