@@ -467,7 +467,7 @@ def test_limits_that_nothing_keeps_are_named_before_a_network_is_labelled(
     pipeline = Pipeline(config, tmp_path / "workdir")
     with pytest.raises(
         LimitError,
-        match=r"No network around .* nearest is .*: max_flops is 1 and",
+        match=r"No network of the space .* nearest is .*: max_flops is 1 and",
     ):
         pipeline.run()
     assert not (tmp_path / "workdir/corpus/records.jsonl").exists()
