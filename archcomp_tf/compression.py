@@ -155,6 +155,7 @@ def search(
             mode=mode,
         )
     descent = Descent(autoencoder, type(objective))
+    narrowed = space.narrowed(teacher) if teacher else []
     predictions, traces = {}, []
     while ledger.remaining:
         wanted = ledger.round_size(labels_a_round)
@@ -174,12 +175,13 @@ def search(
                 autoencoder,
                 descent,
                 descent_starts(space, ranked, teacher, num_starts, rng),
-                neighbours(space, ranked, num_neighbours, rng),
+                narrowed + neighbours(space, ranked, num_neighbours, rng),
                 [r.architecture for r in ledger.records if r.status == OK],
                 ledger.fingerprints,
                 objective,
                 count_params,
                 wanted - rng.binomial(wanted, immigrants),
+                first_of=[] if traces else narrowed,
                 keeps=keeps,
                 excess=excess,
                 doubts=doubts,

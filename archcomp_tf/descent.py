@@ -298,6 +298,7 @@ def propose(
     count_params: CountParams,
     num: int,
     *,
+    first_of: Sequence[Architecture] = (),
     keeps: Keeps = keeps_all,
     excess: Excess = no_excess,
     doubts: bool = True,
@@ -321,6 +322,8 @@ def propose(
       objective: what to improve.
       count_params: exact parameters of a member.
       num: how many to give at most.
+      first_of: members, of which the one that the accuracy head expects most of
+        comes first, whatever it expects of others.
       keeps: whether a member may be proposed; asked of the best alone, since
         it may have to build the network.
       excess: one of which it is above 1 is not proposed.
@@ -332,7 +335,7 @@ def propose(
       Up to `num` members; the predicted accuracy of each by fingerprint; the
       mean objective along the descent `[num_steps]`.
     """
-    candidates = {a.fingerprint: a for a in others}
+    candidates = {a.fingerprint: a for a in (*first_of, *others)}
     trace = np.zeros(0)
     if starts:
         found, steps = _descend(
@@ -363,8 +366,11 @@ def propose(
         )
         for values in believed
     ]
-    chosen: list[int] = []
     speakers = itertools.cycle(rankings)
+    names = {a.fingerprint for a in first_of}
+    if first := [i for i in rankings[0] if unknown[i].fingerprint in names]:
+        speakers = itertools.chain([first], speakers)
+    chosen: list[int] = []
     for ranking in itertools.islice(speakers, min(num, len(unknown))):
         rest = (i for i in ranking if i not in chosen)
         kept = (

@@ -400,6 +400,27 @@ class SearchSpace:
         pairs = zip(first.layers, second.layers, strict=True)
         return Architecture(tuple(_pick(pair, rng) for pair in pairs))
 
+    def narrowed(self, member: Architecture) -> list[Architecture]:
+        """A member with all widths scaled by one factor below 1, for several.
+
+        As near as its slots have such widths, the narrowest first; as many as
+        the slot with most widths has narrower ones, or fewer.
+        """
+        widths = max((slot.filters for slot in self.slots), key=len)
+        scaled = {}
+        for width in widths[:-1]:
+            factor = width / widths[-1]
+            layers = (
+                dataclasses.replace(
+                    layer, filters=_nearest(slot.filters, layer.filters, factor)
+                )
+                if layer.filters
+                else layer
+                for slot, layer in zip(self.slots, member.layers, strict=True)
+            )
+            scaled[Architecture(tuple(layers))] = None
+        return [a for a in scaled if a != member]
+
     def validate(self, architecture: Architecture) -> None:
         """Raises ValueError, naming slot and field, for one not in here."""
         if len(architecture.layers) != len(self.slots):
@@ -447,6 +468,11 @@ def _narrowed(filters: int, share: float, divisor: int) -> int:
         return filters  # whether it is a multiple or not
     nearest = divisor * max(1, round(share * filters / divisor))
     return min(filters, nearest)
+
+
+def _nearest(choices: Sequence[int], filters: int, factor: float) -> int:
+    """The choice that is nearest to a width scaled by a factor."""
+    return min(choices, key=lambda width: abs(width - factor * filters))
 
 
 def _pick(values: Sequence[Any], rng: np.random.Generator) -> Any:

@@ -235,7 +235,6 @@ def test_proposals_are_what_is_expected_to_be_best_and_what_may_be_in_turn(
 
 def test_without_doubts_proposals_are_what_is_expected_to_be_best(autoencoder):
     others = new_samples(SPACE, 60, np.random.default_rng(1), set())
-    objective = LogParams(0.1)
     proposals, _, _ = propose(
         autoencoder,
         Descent(autoencoder, LogParams),
@@ -243,14 +242,60 @@ def test_without_doubts_proposals_are_what_is_expected_to_be_best(autoencoder):
         others,
         embeddings.members(20, seed=5),
         set(),
-        objective,
+        LogParams(0.1),
         COUNT,
         5,
         doubts=False,
     )
-    accuracies, _, _ = autoencoder.predict_heads(others)
-    promise = [
-        objective(float(accuracy), COUNT(a))
-        for a, accuracy in zip(others, accuracies, strict=True)
-    ]
+    promise = _promise(autoencoder, others)
     assert proposals == [others[i] for i in np.argsort(promise)[:-6:-1]]
+
+
+def _promise(autoencoder, members):
+    """What the heads say of the objective of each."""
+    accuracies, _, _ = autoencoder.predict_heads(members)
+    return [
+        LogParams(0.1)(float(accuracy), COUNT(a))
+        for a, accuracy in zip(members, accuracies, strict=True)
+    ]
+
+
+def test_the_best_of_some_comes_first_whatever_is_expected_of_others(
+    autoencoder,
+):
+    others = new_samples(SPACE, 60, np.random.default_rng(1), set())
+    promise = _promise(autoencoder, others)
+    worst = [others[i] for i in np.argsort(promise)[:10]]
+    known = {worst[-1].fingerprint}  # the best of these is labelled already
+    proposals, predicted, _ = propose(
+        autoencoder,
+        Descent(autoencoder, LogParams),
+        [],
+        others,
+        embeddings.members(20, seed=5),
+        known,
+        LogParams(0.1),
+        COUNT,
+        3,
+        first_of=worst,
+        doubts=False,
+    )
+    best = [others[i] for i in np.argsort(promise)[:-3:-1]]
+    assert proposals == [worst[-2], *best]
+    assert len(predicted) == 3
+    # Those of which nothing is new, or nothing allowed, leave their place.
+    proposals, *_ = propose(
+        autoencoder,
+        Descent(autoencoder, LogParams),
+        [],
+        others,
+        embeddings.members(20, seed=5),
+        set(),
+        LogParams(0.1),
+        COUNT,
+        2,
+        first_of=worst,
+        excess=lambda a: 2.0 * (a in worst),
+        doubts=False,
+    )
+    assert proposals == best

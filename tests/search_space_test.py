@@ -295,6 +295,32 @@ def test_around_keeps_every_step_that_shrinks_the_feature_maps(space, seed):
 
 
 @pytest.mark.parametrize("text", TEACHERS.values(), ids=TEACHERS.keys())
+def test_a_teacher_is_narrowed_evenly_within_its_space(text):
+    teacher = Architecture.parse(text)
+    space = SearchSpace.around(teacher)
+    narrowed = space.narrowed(teacher)
+    assert 12 <= len(narrowed) <= 15 and all(map(space.contains, narrowed))
+    sizes = list(map(space.count_params, narrowed))
+    assert sizes == sorted(sizes) and sizes[-1] < space.count_params(teacher)
+    pairs = [
+        (layer.filters, own.filters)
+        for layer, own in zip(narrowed[7].layers, teacher.layers, strict=True)
+        if own.filters
+    ]
+    share = sum(width for width, _ in pairs) / sum(width for _, width in pairs)
+    for width, own in pairs:
+        assert abs(width - share * own) <= 1  # whole widths are not exact
+
+
+def test_what_has_no_width_or_but_one_is_not_narrowed():
+    for widths in ((), (8,)):
+        kinds = ("conv",) if widths else ("max_pool",)
+        space = SearchSpace.uniform(num_slots=2, kinds=kinds, filters=widths)
+        member = space.sample(np.random.default_rng(0))
+        assert space.narrowed(member) == []
+
+
+@pytest.mark.parametrize("text", TEACHERS.values(), ids=TEACHERS.keys())
 def test_samples_around_a_teacher_spread_over_sizes(text):
     space = SearchSpace.around(Architecture.parse(text))
     rng = np.random.default_rng(0)
