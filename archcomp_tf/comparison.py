@@ -11,10 +11,12 @@ from typing import Any
 
 from archcomp_tf import page
 from archcomp_tf.charts import LOG, Axis, Mark, legend, scatter
+from archcomp_tf.config import wanted
 from archcomp_tf.exhibits import describe
 from archcomp_tf.results import (
     TEACHER_FILE,
     all_test_accuracies,
+    better_controls,
     file_title,
     headline,
     mean_and_spread,
@@ -80,11 +82,13 @@ def answer_section(results: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             page.paragraph(
-                f"{results['dataset']}, seed {results['seed']}: {num_labels} "
-                "networks were trained to find this one",
+                f"{results['dataset']}, seed {results['seed']}, "
+                f"{wanted(results['config'])}: {num_labels} networks were "
+                "trained to find this one",
                 "kicker",
             ),
             f"<h1>{headline(results)}</h1>",
+            *map(page.paragraph, better_controls(results)),
             page.tiles(entries),
         ]
     )

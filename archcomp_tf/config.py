@@ -259,6 +259,16 @@ def _fill_for_gpu(
     config.student.controls = ("resnet20", "resnet32")
 
 
+def wanted(config: Mapping[str, Any]) -> str:
+    """What a run is after as it would be written: "Budget(max_params=7)"."""
+    fields = {k: v for k, v in config["limits"].items() if v}
+    name = "Limits"
+    if not fields:
+        fields = dict(config["objective"].items())
+        name = fields.pop("name")
+    return f"{name}({', '.join(f'{k}={v}' for k, v in fields.items())})"
+
+
 def make_limits(config: ml_collections.ConfigDict) -> Limits | None:
     """The limits that `config.limits` describes; None where all are 0.
 

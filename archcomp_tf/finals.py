@@ -191,12 +191,11 @@ class Finals:
         Along the front of accuracy and size, from the next larger on.
         """
         size = self._run.count_params(best)
-        front = [
+        return [
             Architecture.parse(point["architecture"])
             for point in self._run.stage("search")["pareto"]
             if point["num_params"] > size
         ]
-        return [a for a in front if self._run.allowance.keeps(a)]
 
     def _broken_limits(self, student: Mapping[str, Any]) -> list[str]:
         """The limits that a trained student breaks, each as a sentence."""

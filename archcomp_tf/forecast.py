@@ -10,12 +10,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import keras
 import numpy as np
 
 from archcomp_tf.architecture import Architecture
+from archcomp_tf.config import wanted
 from archcomp_tf.cost import num_activations, num_flops, num_params
 from archcomp_tf.layer import Shape
 from archcomp_tf.ledger import initial_samples
@@ -74,11 +75,11 @@ def forecast(run: Run) -> list[Step]:
     samples = initial_samples(
         space, _NUM_SAMPLES, run.seed, lambda a: _excess(run, a, shape)
     )
-    wanted = [a for a in samples if _is_wanted(run, a, shape)]
+    small = [a for a in samples if _is_small(run, a, shape)]
     costs = [clock.image(a, shape) for a in samples]
     costly = float(
         np.quantile(
-            [clock.image(a, shape) for a in wanted or samples], _COSTLY_QUANTILE
+            [clock.image(a, shape) for a in small or samples], _COSTLY_QUANTILE
         )
     )
     label_recipe = Recipe(**labels.recipe)
@@ -166,17 +167,11 @@ def forecast_lines(run: Run, steps: list[Step]) -> list[str]:
     """
     data, config = run.dataset, run.config
     sizes = [len(s.labels) for s in (data.train, data.validation, data.test)]
-    objective = dict(config.objective)
-    wanted = (
-        _call("Limits", run.limits.given)
-        if run.limits
-        else _call(objective.pop("name"), objective)
-    )
     total = duration(sum(step.seconds for step in steps))
     return [
         "{}: {:,} images to learn from, {:,} to choose by, {:,} to test "
         "with".format(data.name, *sizes),
-        f"wanted: {wanted}",
+        f"wanted: {wanted(config)}",
         *(
             f"{step.stage}: {step.what}; about {duration(step.seconds)}"
             for step in steps
@@ -184,11 +179,6 @@ def forecast_lines(run: Run, steps: list[Step]) -> list[str]:
         f"in all about {total}, {config.num_workers} trainings at a time; "
         f"stopped and started again, it goes on in {run.workdir.path}",
     ]
-
-
-def _call(name: str, fields: Mapping[str, float]) -> str:
-    """As it would be written: "Budget(max_params=7)"."""
-    return f"{name}({', '.join(f'{k}={v}' for k, v in fields.items())})"
 
 
 def _teacher(run: Run) -> tuple[Architecture, Shape, int, Recipe | None]:
@@ -230,7 +220,7 @@ def _teacher_step(
     return Step("teacher", what, seconds)
 
 
-def _is_wanted(run: Run, architecture: Architecture, shape: Shape) -> bool:
+def _is_small(run: Run, architecture: Architecture, shape: Shape) -> bool:
     """Whether it has as few parameters as are asked for."""
     allowed = (
         run.config.limits.max_params

@@ -115,8 +115,12 @@ class SearchResult:
 
     @property
     def pareto(self) -> tuple[Record, ...]:
-        """See `pareto_front`, of the labels that did not fail."""
-        return pareto_front(r for r in self.history if r.status == OK)
+        """See `pareto_front`, of those that keep the limits."""
+        return pareto_front(
+            r
+            for r in self.history
+            if r.status == OK and self.keeps(r.architecture)
+        )
 
     def score(self, record: Record) -> float:
         """The objective of a record."""

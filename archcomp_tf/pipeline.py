@@ -69,8 +69,9 @@ class CompressionResult:
       student: the small trained network; it takes what the teacher takes, and
         gives logits.
       architecture: of the student.
-      pareto: labelled networks that no other beats in accuracy and parameters,
-        the smallest first; accuracies are those of a label's brief training.
+      pareto: labelled networks that keep to the limits and that no other of
+        these beats in accuracy and parameters, the smallest first; accuracies
+        are those of a label's brief training.
       results: the contents of report/results.json.
       folder: where the student's files lie: model.keras, saved_model, litert.
       report: path of report.html.

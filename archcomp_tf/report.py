@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from archcomp_tf.config import wanted
 from archcomp_tf.results import (
     all_test_accuracies,
+    better_controls,
     file_title,
     headline,
     mean_and_spread,
@@ -140,12 +142,13 @@ def results_text(results: Mapping[str, Any]) -> str:
     return f"""\
 # {results["dataset"]}, seed {results["seed"]}
 
-{headline(results)}.
+{" ".join([f"{headline(results)}.", *better_controls(results)])}
 
 {results_table(results)}
 {files_table(results["files"])}
 Student: `{student["architecture"]}`
 {start}: `{teacher["architecture"]}`
+Asked for: `{wanted(results["config"])}`.
 Labels: {results["search"]["num_labels"]} in {results["search"]["num_rounds"]} \
 rounds. Time: {seconds}.
 """

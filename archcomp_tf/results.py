@@ -19,6 +19,10 @@ _TITLES = {
     "random_search": "best of random search",
 }
 
+# A control that has at most so many times the student's parameters is as small:
+# no width scales the teacher to just its size.
+_SAME_SIZE = 1.02
+
 TEACHER_FILE = "teacher_float32"  # what files are held against
 
 
@@ -121,6 +125,27 @@ def headline(results: Mapping[str, Any]) -> str:
         f"{student['compression_ratio']:.1f} times smaller, {abs(lost):.2f} "
         f"points of test accuracy {change}"
     )
+
+
+def better_controls(results: Mapping[str, Any]) -> list[str]:
+    """What did better than the student without being larger, in sentences.
+
+    By the mean of all trainings on validation data, which is what choices are
+    made by.
+    """
+    student = results["student"]
+    largest = _SAME_SIZE * student["num_params"]
+    own = np.mean(student["validation_accuracies"])
+    sentences = []
+    for name, control in results["controls"].items():
+        accuracies = control["validation_accuracies"]
+        if control["num_params"] <= largest and np.mean(accuracies) > own:
+            sentences.append(
+                f"The {title(name)} did better: {np.mean(accuracies):.2%} on "
+                f"validation data, the student {own:.2%}, each the mean of its "
+                f"trainings. It is in students/{control['fingerprint']}."
+            )
+    return sentences
 
 
 def all_test_accuracies(network: Mapping[str, Any]) -> list[float]:

@@ -85,6 +85,7 @@ def _network(architecture, test, **fields):
         "num_params": size,
         "num_flops": cost.num_flops(architecture, SHAPE, NUM_CLASSES),
         "validation_accuracy": test + 0.01,
+        "validation_accuracies": [test, test + 0.01],
         "test_accuracy": test,
         "compression_ratio": ORACLE.count_params(TEACHER) / size,
         "predicted_accuracy": None,
@@ -95,7 +96,11 @@ def results():
     """The contents of a results.json."""
     other = Architecture.parse("conv3x3-16 max_pool2x2/2 conv3x3-16")
     return {
-        "config": {"labels": {"num_labels": NUM_LABELLED + 1}},
+        "config": {
+            "labels": {"num_labels": NUM_LABELLED + 1},
+            "limits": {"max_params": 20_000, "max_flops": 0},
+            "objective": {"name": "Budget", "max_params": 7},
+        },
         "dataset": "shapes <&>",
         "seed": 3,
         "seconds": {"teacher": 12.0, "search": 3725.0, "students": 90.0},

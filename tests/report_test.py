@@ -12,11 +12,16 @@ def _network(num_params, num_flops, validation, test, **fields) -> dict:
         "num_params": num_params,
         "num_flops": num_flops,
         "validation_accuracy": validation,
+        "validation_accuracies": [validation, validation - 0.01],
         "test_accuracy": test,
     } | fields
 
 
 RESULTS = {
+    "config": {
+        "limits": {"max_params": 0, "max_flops": 0},
+        "objective": {"name": "Budget", "max_params": 50_000},
+    },
     "dataset": "digits",
     "seed": 3,
     "seconds": {"teacher": 12.4, "search": 99.6},
@@ -133,8 +138,22 @@ def test_the_text_says_what_was_run_for_how_long_and_what_came_out():
     assert "LiteRT" not in without and "\n\n\n" not in without
     assert "Student: `conv3x3-50000`\n" in text
     assert "Teacher: `conv3x3-1000000`\n" in text
+    assert "Asked for: `Budget(max_params=50000)`.\n" in text
     assert "Labels: 40 in 3 rounds. Time: teacher 12 s, search 100 s.\n" in text
     assert text.endswith("\n") and not text.endswith("\n\n")
+
+
+def test_a_control_that_did_better_stands_beside_the_answer():
+    results = copy.deepcopy(RESULTS)
+    results["controls"]["width_scaled"] |= {
+        "validation_accuracies": [0.96, 0.95],
+        "fingerprint": "beef",
+    }
+    assert report.results_text(results).split("\n")[2] == (
+        f"{headline(RESULTS)}. The teacher scaled in width did better: 95.50% "
+        "on validation data, the student 94.50%, each the mean of its "
+        "trainings. It is in students/beef."
+    )
 
 
 def test_the_summary_averages_runs_and_says_how_they_differ():

@@ -21,6 +21,39 @@ def test_the_answer_in_a_sentence(test, change):
     assert results.headline(found) == f"{ratio:.1f} times smaller, {change}"
 
 
+@pytest.mark.parametrize(
+    ("size", "accuracies", "is_better"),
+    [
+        (1.0, [0.93, 0.92], True),
+        (1.02, [0.93, 0.92], True),  # no width gives the same size
+        (1.03, [0.93, 0.92], False),  # larger
+        (0.5, [0.91, 0.90], False),  # smaller, and as good
+        (0.5, [0.95, 0.80], False),  # one good training is luck
+        (0.5, [0.95], True),
+    ],
+)
+def test_a_control_is_better_by_all_trainings_and_not_larger(
+    size, accuracies, is_better
+):
+    found = findings.results()
+    found["student"] |= {"num_params": 100_000}
+    found["student"]["validation_accuracies"] = [0.90, 0.91]
+    found["controls"] = {
+        "random_search": found["controls"]["random_search"]
+        | {
+            "num_params": round(size * 100_000),
+            "validation_accuracies": accuracies,
+            "fingerprint": "beef",
+        }
+    }
+    sentences = results.better_controls(found)
+    assert len(sentences) == is_better
+    for sentence in sentences:
+        assert "best of random search did better" in sentence
+        assert "the student 90.50%" in sentence
+        assert "students/beef" in sentence
+
+
 def test_the_networks_stand_in_their_order_under_their_titles():
     found = findings.results()
     networks = results.networks(found)
