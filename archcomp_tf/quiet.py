@@ -10,7 +10,9 @@ Nothing but the standard library is imported before `load_keras` is called.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -45,4 +47,8 @@ def load_keras() -> None:
 
 
 if __name__ == "__mp_main__":  # of a process that was started
+    # A terminal interrupts all of them; the one that started this one ends it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     load_keras()
+    # Each network that it trains is another graph, which TensorFlow warns of.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)

@@ -14,6 +14,7 @@ import concurrent.futures
 import dataclasses
 import json
 import logging
+import multiprocessing
 import os
 import pathlib
 from collections.abc import Mapping, MutableSequence, Sequence
@@ -145,6 +146,7 @@ class StudentTrainer:
                 job.run(self._dataset, self._teacher_logits, stage=stage)
             return
         progress = Progress("training", len(jobs))
+        others = multiprocessing.active_children()
         with side_by_side(num_workers) as context:
             # Without a lock, which a process that is killed would keep.
             epochs = context.RawArray("i", len(jobs))
@@ -168,6 +170,12 @@ class StudentTrainer:
                         "A training process was killed. What was trained is "
                         "kept: the same command goes on from there."
                     ) from error
+                except KeyboardInterrupt:
+                    # Of what goes on the epochs so far are kept.
+                    for process in multiprocessing.active_children():
+                        if process not in others:
+                            process.terminate()
+                    raise
                 except BaseException:
                     pool.shutdown(cancel_futures=True)
                     raise

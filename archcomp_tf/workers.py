@@ -162,7 +162,7 @@ def _work(task: Task) -> None:
     tuner = LabelingTuner(oracle, task)
     while True:
         try:
-            # Killed with the process that asked for labels.
+            # Of a person, where it was started by one.
             with contextlib.suppress(KeyboardInterrupt):
                 tuner.search()
             return

@@ -18,6 +18,8 @@ _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of the run: results are left and resumed there."
 )
 
+_INTERRUPTED = 130  # as shells have it: 128 and the signal
+
 
 def run(method: str) -> None:
     """Runs one method of `Pipeline` as a program.
@@ -85,6 +87,9 @@ def _main(argv: list[str], method: str) -> int:
             result = getattr(stages, method)()
         if result is not None:
             print(report.results_text(result.results))
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return _INTERRUPTED
     except (
         ValueError,
         OSError,

@@ -3,8 +3,11 @@
 import concurrent.futures
 import itertools
 import json
+import os
 import pathlib
+import signal
 import socket
+import time
 
 import fresh
 import numpy as np
@@ -41,6 +44,41 @@ def test_every_stage_runs_alone_on_what_the_one_before_it_left(tmp_path, data):
     )
     assert done.returncode == 0
     assert "| **student** " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "seconds"),
+    [("stage corpus: starts", 1), ("label 2/2", 10)],
+    ids=["labels", "finalists"],
+)
+def test_an_interrupted_run_ends_with_a_word_and_leaves_no_process(
+    tmp_path, data, line, seconds
+):
+    """Ctrl-C, which a terminal sends to all processes of a program."""
+    flags = (CONFIG, data, "--config.num_workers=2", "--workdir=run")
+    # So long that it is never done.
+    long = "--config.student.recipe.epochs=100_000"
+    log = tmp_path / "log"
+    with open(log, "wb") as file:
+        run = fresh.start(
+            *(ROOT / "bin/run_pipeline.py", *flags, long),
+            cwd=tmp_path,
+            stderr=file,
+        )
+    while run.poll() is None and line not in log.read_text():
+        time.sleep(0.1)
+    time.sleep(seconds)  # amid what comes then
+    os.killpg(run.pid, signal.SIGINT)
+    run.communicate()
+    text = log.read_text()
+    assert run.returncode == 130, text
+    assert "Traceback" not in text
+    assert text.endswith("stopped; the same command goes on from here\n")
+    deadline = time.monotonic() + 60
+    with pytest.raises(ProcessLookupError):  # nobody of its session is left
+        while time.monotonic() < deadline:
+            os.killpg(run.pid, 0)
+            time.sleep(0.1)
 
 
 def test_the_same_program_is_a_chief_or_its_worker(tmp_path, data):

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -43,13 +44,18 @@ def output(program, *arguments, cwd=None, **variables: str) -> str:
     return done.stdout
 
 
-def start(program, *arguments, cwd=None, **variables: str) -> subprocess.Popen:
+def start(
+    program, *arguments, cwd=None, stderr=None, **variables: str
+) -> subprocess.Popen:
     """Starts a program in a session of its own; for the rest see `run`."""
     return subprocess.Popen(
         **_call(program, arguments, variables),
         cwd=cwd,
         stdout=subprocess.PIPE,
+        stderr=stderr,
         start_new_session=True,
+        # As in a terminal: what a shell runs in the background has no Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
