@@ -427,6 +427,7 @@ def paper(
         num_starts=1,
         num_neighbours=0,
         doubts=False,
+        narrowed=False,
         mode="joint",
     )
 

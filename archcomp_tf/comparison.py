@@ -11,7 +11,6 @@ from typing import Any
 
 from archcomp_tf import page
 from archcomp_tf.charts import LOG, Axis, Mark, legend, scatter
-from archcomp_tf.config import wanted
 from archcomp_tf.exhibits import describe
 from archcomp_tf.results import (
     TEACHER_FILE,
@@ -24,6 +23,7 @@ from archcomp_tf.results import (
     num_file_images,
     times_less,
     title,
+    wanted,
 )
 
 Networks = Mapping[str, Mapping[str, Any]]  # name in results.json -> its row

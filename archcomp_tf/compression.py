@@ -7,7 +7,7 @@ promising are labelled, and as many that would be so if the ensemble were wrong
 where there are few labels.
 
 After Ashok, arXiv 1902.03326 (encode, descend, decode).  Our own: rounds, many
-starts, neighbours beside the descents, doubt.
+starts, neighbours beside the descents, doubt, the teacher made narrower.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ def search(
     num_starts: int = 64,
     num_neighbours: int = 2048,
     doubts: bool = True,
+    narrowed: bool = True,
     immigrants: float = 0.0,
     autoencoder: ArchitectureAutoencoder | None = None,
     mode: str = "pretrained",
@@ -99,6 +100,9 @@ def search(
         the descents; 0 for none.
       doubts: whether every other proposal is one that the heads may be wrong
         about, see `descent.propose`.
+      narrowed: whether the first proposal is the teacher with all layers made
+        narrower alike, see `SearchSpace.narrowed`, as narrow as the accuracy
+        head expects most of: with few labels that is hard to beat.
       immigrants: share of a round's labels that goes to samples; they cost
         more than they bring where proposals are made with doubt.
       autoencoder: an embedding of this space that was trained before; without
@@ -155,7 +159,7 @@ def search(
             mode=mode,
         )
     descent = Descent(autoencoder, type(objective))
-    narrowed = space.narrowed(teacher) if teacher else []
+    scaled = space.narrowed(teacher) if teacher and narrowed else []
     predictions, traces = {}, []
     while ledger.remaining:
         wanted = ledger.round_size(labels_a_round)
@@ -175,13 +179,13 @@ def search(
                 autoencoder,
                 descent,
                 descent_starts(space, ranked, teacher, num_starts, rng),
-                narrowed + neighbours(space, ranked, num_neighbours, rng),
+                neighbours(space, ranked, num_neighbours, rng),
                 [r.architecture for r in ledger.records if r.status == OK],
                 ledger.fingerprints,
                 objective,
                 count_params,
                 wanted - rng.binomial(wanted, immigrants),
-                first_of=[] if traces else narrowed,
+                first_of=[] if traces else scaled,
                 keeps=keeps,
                 excess=excess,
                 doubts=doubts,

@@ -132,6 +132,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.search.num_starts = 64
     config.search.num_neighbours = 2048
     config.search.doubts = True
+    config.search.narrowed = True
 
     # The final training, of the student and of the controls alike.  So many of
     # a search's best are trained by this recipe from `num_seeds` seeds, and the
@@ -257,16 +258,6 @@ def _fill_for_gpu(
         **distillation,
     )
     config.student.controls = ("resnet20", "resnet32")
-
-
-def wanted(config: Mapping[str, Any]) -> str:
-    """What a run is after as it would be written: "Budget(max_params=7)"."""
-    fields = {k: v for k, v in config["limits"].items() if v}
-    name = "Limits"
-    if not fields:
-        fields = dict(config["objective"].items())
-        name = fields.pop("name")
-    return f"{name}({', '.join(f'{k}={v}' for k, v in fields.items())})"
 
 
 def make_limits(config: ml_collections.ConfigDict) -> Limits | None:

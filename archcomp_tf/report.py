@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from archcomp_tf.config import wanted
 from archcomp_tf.results import (
     all_test_accuracies,
     better_controls,
@@ -19,6 +18,7 @@ from archcomp_tf.results import (
     num_file_images,
     times_less,
     title,
+    wanted,
 )
 
 

@@ -127,6 +127,20 @@ def headline(results: Mapping[str, Any]) -> str:
     )
 
 
+def wanted(config: Mapping[str, Any]) -> str:
+    """What a run is after as it would be written: "Budget(max_params=7)".
+
+    Args:
+      config: of the run.
+    """
+    fields = {k: v for k, v in config["limits"].items() if v}
+    name = "Limits"
+    if not fields:
+        fields = dict(config["objective"].items())
+        name = fields.pop("name")
+    return f"{name}({', '.join(f'{k}={v}' for k, v in fields.items())})"
+
+
 def better_controls(results: Mapping[str, Any]) -> list[str]:
     """What did better than the student without being larger, in sentences.
 

@@ -52,6 +52,7 @@ _VARIANTS = {
     ),
     "search_one_head": ("search", {"num_heads": 1}),
     "search_one_round": ("search", {"labels_a_round": 10**6}),
+    "search_without_narrowed": ("search", {"narrowed": False}),
     "search_without_doubt": ("search", {"doubts": False}),
     "search_immigrants": ("search", {"immigrants": 1 / 8}),
     "expected_improvement": ("expected_improvement", {}),
@@ -65,7 +66,7 @@ _VARIANTS = {
 }
 _ON_EMBEDDING = ("search", "expected_improvement")
 _FROM_TEACHER = ("search", "paper", "width_scaling")
-_SHOWN = (50, 60, 100, 200, 400)  # labels at which the regret is told
+_SHOWN = (20, 30, 50, 60, 100, 200, 400)  # labels at which the regret is told
 _NOISE = 0.003  # of the formula's labels
 _NUM_WIDTHS = 19  # 77 choices in each of VGG-11's eight convolutions: 1.2e15
 _LOWEST_ACCURACY = 0.1  # of ten classes; what hypervolumes begin at

@@ -36,5 +36,7 @@ def get_config(method="ours"):
             config.autoencoder.mode = "joint"
             config.labels.num_initial = 28
             config.labels.labels_a_round = 8
-            config.search.update(num_starts=1, num_neighbours=0, doubts=False)
+            config.search.update(
+                num_starts=1, num_neighbours=0, doubts=False, narrowed=False
+            )
     return config

@@ -253,6 +253,29 @@ def test_nothing_is_proposed_that_breaks_a_limit():
     assert has_no_small_window(result.best.architecture)
 
 
+def test_the_first_proposal_is_the_teacher_made_as_narrow_as_asked_for():
+    def first_proposal(**options):
+        result = search(
+            SPACE,
+            evaluate,
+            num_labels=14,
+            num_initial=10,
+            objective=Budget(2_000),
+            seed=0,
+            autoencoder=_embedding(),
+            **options,
+        )
+        return result.history[10].architecture
+
+    narrowed = SPACE.narrowed(TEACHER)
+    first = first_proposal(teacher=TEACHER)
+    assert first in narrowed
+    # The widest within the budget: accuracy grows with width.
+    assert first == [a for a in narrowed if COUNT(a) <= 2_000][-1]
+    assert first_proposal(teacher=TEACHER, narrowed=False) not in narrowed
+    assert first_proposal() not in narrowed
+
+
 def _widest(architecture):
     return max(layer.filters for layer in architecture.layers)
 

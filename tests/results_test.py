@@ -21,6 +21,13 @@ def test_the_answer_in_a_sentence(test, change):
     assert results.headline(found) == f"{ratio:.1f} times smaller, {change}"
 
 
+def test_what_was_asked_for_is_limits_or_an_objective():
+    config = findings.results()["config"]
+    assert results.wanted(config) == "Limits(max_params=20000)"
+    config["limits"]["max_params"] = 0
+    assert results.wanted(config) == "Budget(max_params=7)"
+
+
 @pytest.mark.parametrize(
     ("size", "accuracies", "is_better"),
     [
