@@ -87,6 +87,11 @@ class SearchResult:
     predictions: dict[str, float] = dataclasses.field(default_factory=dict)
     traces: tuple[np.ndarray, ...] = ()
 
+    def __repr__(self) -> str:
+        """How many labels there are, and the best of them: not pages of all."""
+        best = self.best if self.ranked else None
+        return f"<SearchResult of {len(self.history)} labels, best {best!r}>"
+
     @property
     def ranked(self) -> list[Record]:
         """The records whose labels did not fail, highest objective first."""

@@ -79,8 +79,9 @@ class CompressionResult:
 
     student: keras.Model
     architecture: Architecture
-    pareto: tuple[Record, ...]
-    results: dict[str, Any]
+    # A run's records and results are pages long.
+    pareto: tuple[Record, ...] = dataclasses.field(repr=False)
+    results: dict[str, Any] = dataclasses.field(repr=False)
     folder: pathlib.Path
     report: pathlib.Path
 

@@ -318,6 +318,13 @@ class Run:
             "%d of %d labels of %s are of this space",
             *(len(known), len(records), path),
         )
+        own = Recipe(**self.config.labels.recipe).name
+        if others := sum(record.recipe != own for record in known):
+            _LOGGER.warning(
+                "%d of these were trained by another recipe than the labels of "
+                "this run will be; they are taken to mean the same",
+                others,
+            )
         if not known:
             raise ConfigError(
                 f"None of the {len(records)} networks of {path} is in the "

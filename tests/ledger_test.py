@@ -225,6 +225,8 @@ def test_what_breaks_a_limit_stands_behind_all_that_keeps_it():
     assert [r.accuracy for r in result.ranked] == [0.7, 0.5, 0.9]
     assert result.best.accuracy == 0.7
     assert [r.accuracy for r in result.pareto] == [0.7]
+    # In one line, whatever it holds.
+    assert repr(result) == f"<SearchResult of 3 labels, best {result.best!r}>"
 
 
 def test_samples_above_a_limit_are_changed_until_they_are_not():

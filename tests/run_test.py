@@ -7,9 +7,11 @@ import tiny
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
+from archcomp_tf.corpus import Record, write_records
 from archcomp_tf.objective import LogParams, Tolerance
 from archcomp_tf.pipeline import STAGES
 from archcomp_tf.run import Run
+from archcomp_tf.training import Recipe
 
 NETWORK = Architecture.parse("conv3x3-8 conv3x3-8")
 
@@ -42,6 +44,23 @@ def test_the_objective_is_the_configs_unless_there_are_limits(tmp_path):
     limited.workdir.finish_stage("corpus", {"reference_accuracy": 0.8})
     # Brief trainings are held against a brief training.
     assert limited.objective == Tolerance(0.02, 0.8)
+
+
+def test_labels_of_another_recipe_are_taken_and_said_to_be_such(
+    tmp_path, caplog
+):
+    path = tmp_path / "known.jsonl"
+    recipe = Recipe(**tiny.config("").labels.recipe)
+    records = [
+        Record(NETWORK, 0.5, 100, recipe=name)
+        for name in (recipe.name, "another", "a third")
+    ]
+    write_records(path, records[:1])
+    assert _run(tmp_path / "one", corpus=str(path)).known == records[:1]
+    assert "another recipe" not in caplog.text
+    write_records(path, records)
+    assert _run(tmp_path / "two", corpus=str(path)).known == records
+    assert "2 of these were trained by another recipe" in caplog.text
 
 
 def test_a_limit_that_is_none_is_refused_before_anything_is_written(tmp_path):
