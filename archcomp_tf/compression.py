@@ -21,7 +21,14 @@ from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
 from archcomp_tf.corpus import OK, Record
 from archcomp_tf.cost import CountParams
-from archcomp_tf.descent import Descent, descent_starts, neighbours, propose
+from archcomp_tf.descent import (
+    LEARNING_RATE,
+    NUM_STEPS,
+    Descent,
+    descent_starts,
+    neighbours,
+    propose,
+)
 from archcomp_tf.fitting import (
     MIN_LABELS,
     check_mode,
@@ -61,6 +68,8 @@ def search(
     num_initial: int | None = None,
     labels_a_round: int | None = None,
     num_starts: int = 64,
+    num_steps: int = NUM_STEPS,
+    learning_rate: float = LEARNING_RATE,
     num_neighbours: int = 2048,
     doubts: bool = True,
     narrowed: bool = True,
@@ -96,6 +105,8 @@ def search(
       labels_a_round: how many proposals are labelled between two fits; by
         default see `Ledger.round_size`.
       num_starts: of the descents of a round; 0 for none.
+      num_steps: of each descent.
+      learning_rate: of each, the length of a step in units of z.
       num_neighbours: how many changes of the best networks are scored beside
         the descents; 0 for none.
       doubts: whether every other proposal is one that the heads may be wrong
@@ -189,6 +200,8 @@ def search(
                 keeps=keeps,
                 excess=excess,
                 doubts=doubts,
+                num_steps=num_steps,
+                learning_rate=learning_rate,
             )
             traces.append(trace)
             predictions |= predicted

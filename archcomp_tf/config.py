@@ -130,6 +130,8 @@ def default_config() -> ml_collections.ConfigDict:
     # What is scored in a round of the search, see `search`.
     config.search = ml_collections.ConfigDict()
     config.search.num_starts = 64
+    config.search.num_steps = 60
+    config.search.learning_rate = 0.02
     config.search.num_neighbours = 2048
     config.search.doubts = True
     config.search.narrowed = True

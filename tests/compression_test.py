@@ -71,6 +71,26 @@ def test_a_search_finds_better_than_random_search_with_as_many_labels():
     assert np.mean(gains) > 0
 
 
+def test_descents_are_as_long_as_is_asked_for():
+    traces = {
+        rate: search(
+            SPACE,
+            evaluate,
+            num_labels=18,
+            objective=LogParams(0.1),
+            seed=3,
+            num_steps=7,
+            learning_rate=rate,
+            autoencoder=_embedding(),
+        ).traces[0]
+        for rate in (0.01, 0.02)
+    }
+    assert all(trace.shape == (7,) for trace in traces.values())
+    # From the same starts; the longer the steps, the higher they climb.
+    assert traces[0.01][0] == pytest.approx(traces[0.02][0])
+    assert traces[0.01][-1] < traces[0.02][-1]
+
+
 def test_a_search_repeats():
     histories = [
         search(

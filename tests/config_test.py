@@ -1,11 +1,12 @@
 """Tests of `archcomp_tf.config`."""
 
 import dataclasses
+import inspect
 
 import ml_collections
 import pytest
 
-from archcomp_tf import cost
+from archcomp_tf import compression, cost
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.config import (
     ConfigError,
@@ -35,6 +36,12 @@ def test_the_default_names_the_fields_of_every_recipe():
     config = default_config()
     for part in (config.teacher, config.labels, config.student):
         Recipe(**part.recipe)
+
+
+def test_the_default_search_is_that_of_the_function():
+    parameters = inspect.signature(compression.search).parameters
+    for name, value in default_config().search.items():
+        assert parameters[name].default == value, name
 
 
 def test_a_recipe_config_has_the_defaults_of_a_recipe_besides_its_fields():
