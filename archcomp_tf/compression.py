@@ -112,8 +112,8 @@ def search(
       doubts: whether every other proposal is one that the heads may be wrong
         about, see `descent.propose`.
       narrowed: whether the first proposal is the teacher with all layers made
-        narrower alike, see `SearchSpace.narrowed`, as narrow as the accuracy
-        head expects most of: with few labels that is hard to beat.
+        narrower alike, see `SearchSpace.narrowed`, by the factor that promises
+        most: with few labels that is hard to beat.
       immigrants: share of a round's labels that goes to samples; they cost
         more than they bring where proposals are made with doubt.
       autoencoder: an embedding of this space that was trained before; without

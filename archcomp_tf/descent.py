@@ -322,8 +322,8 @@ def propose(
       objective: what to improve.
       count_params: exact parameters of a member.
       num: how many to give at most.
-      first_of: members, of which the one that the accuracy head expects most of
-        comes first, whatever it expects of others.
+      first_of: members, of which the one that is expected to be best comes
+        first, whatever is expected of others.
       keeps: whether a member may be proposed; asked of the best alone, since
         it may have to build the network.
       excess: one of which it is above 1 is not proposed.

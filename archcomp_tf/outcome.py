@@ -68,7 +68,7 @@ def write_outcome(
         path.write_text(results_text(results))
     _write_pages(run, stages, results)
     for better in better_controls(results):
-        _LOGGER.warning(better)
+        _LOGGER.warning("%s", better)
     _warn_of_front(run, results["files"])
     return results
 
