@@ -2,7 +2,8 @@
 
 TensorFlow writes some lines to stderr before it has read its own settings of
 what to write.  Processes that train side by side run this file first, in place
-of the program that started them, see `processes.side_by_side`.
+of the program that started them, see `processes.side_by_side`, and leave Ctrl-C
+to that program.
 
 Nothing but the standard library is imported before `load_keras` is called.
 """

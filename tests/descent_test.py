@@ -233,69 +233,57 @@ def test_proposals_are_what_is_expected_to_be_best_and_what_may_be_in_turn(
     assert len(trace) == 0
 
 
-def test_without_doubts_proposals_are_what_is_expected_to_be_best(autoencoder):
-    others = new_samples(SPACE, 60, np.random.default_rng(1), set())
-    proposals, _, _ = propose(
+def _undoubted(autoencoder, others, num, known=(), **options):
+    """What `propose` gives without descents and doubts."""
+    return propose(
         autoencoder,
         Descent(autoencoder, LogParams),
         [],
         others,
         embeddings.members(20, seed=5),
-        set(),
+        set(known),
         LogParams(0.1),
         COUNT,
-        5,
+        num,
         doubts=False,
+        **options,
     )
-    promise = _promise(autoencoder, others)
-    assert proposals == [others[i] for i in np.argsort(promise)[:-6:-1]]
 
 
-def _promise(autoencoder, members):
-    """What the heads say of the objective of each."""
+def _by_promise(autoencoder, members):
+    """Members, those first of whose objective the heads say most."""
     accuracies, _, _ = autoencoder.predict_heads(members)
-    return [
+    promise = [
         LogParams(0.1)(float(accuracy), COUNT(a))
         for a, accuracy in zip(members, accuracies, strict=True)
     ]
+    return [members[i] for i in np.argsort(promise)[::-1]]
+
+
+def test_without_doubts_proposals_are_what_is_expected_to_be_best(autoencoder):
+    others = new_samples(SPACE, 60, np.random.default_rng(1), set())
+    proposals, _, _ = _undoubted(autoencoder, others, 5)
+    assert proposals == _by_promise(autoencoder, others)[:5]
 
 
 def test_the_best_of_some_comes_first_whatever_is_expected_of_others(
     autoencoder,
 ):
     others = new_samples(SPACE, 60, np.random.default_rng(1), set())
-    promise = _promise(autoencoder, others)
-    worst = [others[i] for i in np.argsort(promise)[:10]]
-    known = {worst[-1].fingerprint}  # the best of these is labelled already
-    proposals, predicted, _ = propose(
-        autoencoder,
-        Descent(autoencoder, LogParams),
-        [],
-        others,
-        embeddings.members(20, seed=5),
-        known,
-        LogParams(0.1),
-        COUNT,
-        3,
-        first_of=worst,
-        doubts=False,
+    ranked = _by_promise(autoencoder, others)
+    best, worst = ranked[:2], ranked[-10:]
+    known = {worst[0].fingerprint}  # the best of these is labelled already
+    proposals, predicted, _ = _undoubted(
+        autoencoder, others, 3, known, first_of=worst
     )
-    best = [others[i] for i in np.argsort(promise)[:-3:-1]]
-    assert proposals == [worst[-2], *best]
+    assert proposals == [worst[1], *best]
     assert len(predicted) == 3
-    # Those of which nothing is new, or nothing allowed, leave their place.
-    proposals, *_ = propose(
+    # Those of which nothing is allowed leave their place to others.
+    proposals, _, _ = _undoubted(
         autoencoder,
-        Descent(autoencoder, LogParams),
-        [],
         others,
-        embeddings.members(20, seed=5),
-        set(),
-        LogParams(0.1),
-        COUNT,
         2,
         first_of=worst,
         excess=lambda a: 2.0 * (a in worst),
-        doubts=False,
     )
     assert proposals == best
