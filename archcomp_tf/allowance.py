@@ -11,8 +11,8 @@ import logging
 from collections.abc import Sequence
 
 from archcomp_tf.architecture import Architecture
-from archcomp_tf.ledger import initial_samples
 from archcomp_tf.limits import MEASURED, Costs, LimitError, Limits
+from archcomp_tf.samples import initial_samples
 from archcomp_tf.search_space import SearchSpace
 from archcomp_tf.surrogates import Surrogate
 from archcomp_tf.workdir import WorkingDirectory

@@ -20,21 +20,19 @@ import scipy.stats
 from archcomp_tf import choices
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
-from archcomp_tf.compression import search
+from archcomp_tf.compression import num_samples, search
 from archcomp_tf.corpus import OK, Record
 from archcomp_tf.cost import CountParams
 from archcomp_tf.descent import neighbours
 from archcomp_tf.fitting import train_embedding
-from archcomp_tf.ledger import (
-    Evaluate,
+from archcomp_tf.ledger import Evaluate, Ledger, SearchResult
+from archcomp_tf.objective import Objective
+from archcomp_tf.samples import (
     Excess,
-    Ledger,
-    SearchResult,
     initial_samples,
     new_samples,
     no_excess,
 )
-from archcomp_tf.objective import Objective
 from archcomp_tf.search_space import SearchSpace
 
 # An optimiser that repeats itself so often in a row has nothing new to say.
@@ -64,9 +62,9 @@ def random_search(
       count_params: exact parameters of a member.
       excess: see `compression.search`.
     """
-    ledger = _ledger(space, evaluate, count_params, num_labels)
+    ledger = _ledger(space, evaluate, count_params, num_labels, objective)
     ledger.label(initial_samples(space, num_labels, seed, excess))
-    return ledger.result(objective)
+    return ledger.result()
 
 
 def width_scaling(
@@ -100,9 +98,9 @@ def width_scaling(
     for factor in np.geomspace(1, 1 / max(2, widest), num_labels):
         architecture = teacher.scale_width(float(factor))
         scaled[architecture.fingerprint] = architecture
-    ledger = _ledger(space, evaluate, count_params, num_labels)
+    ledger = _ledger(space, evaluate, count_params, num_labels, objective)
     ledger.label(list(scaled.values()))
-    return ledger.result(objective)
+    return ledger.result()
 
 
 def regularized_evolution(
@@ -131,11 +129,11 @@ def regularized_evolution(
       population_size: P, the first of which are samples.
       sample_size: S, from the best of which a child is mutated.
     """
-    ledger = _ledger(space, evaluate, count_params, num_labels)
+    ledger = _ledger(space, evaluate, count_params, num_labels, objective)
     rng = np.random.default_rng(seed)
     first = initial_samples(space, min(population_size, num_labels), seed)
     population = collections.deque(ledger.label(first), population_size)
-    while ledger.remaining:
+    while ledger.remaining and space.num_members > 1:
         picked = [
             population[i]
             for i in rng.integers(len(population), size=sample_size)
@@ -151,7 +149,7 @@ def regularized_evolution(
                 break
             child = fresh[0]
         population.extend(ledger.label([child]))
-    return ledger.result(objective)
+    return ledger.result()
 
 
 def optuna_tpe(
@@ -185,8 +183,7 @@ def optuna_tpe(
         ["maximize"],
         lambda record: [_score(objective, record)],
         space,
-        _ledger(space, evaluate, count_params, num_labels),
-        objective,
+        _ledger(space, evaluate, count_params, num_labels, objective),
         initial_samples(space, min(num_initial, num_labels), seed),
     )
 
@@ -222,8 +219,7 @@ def optuna_nsga2(
         ["maximize", "minimize"],
         lambda record: [record.accuracy, math.log10(record.num_params)],
         space,
-        _ledger(space, evaluate, count_params, num_labels),
-        objective,
+        _ledger(space, evaluate, count_params, num_labels, objective),
         initial_samples(space, min(num_initial, num_labels), seed),
     )
 
@@ -267,11 +263,12 @@ def keras_tuner_bayesian(
         seed=seed + 1,  # 0 is none to KerasTuner: it would draw one
         hyperparameters=hyperparameters,
     )
-    ledger = _ledger(space, evaluate, count_params, num_labels)
+    ledger = _ledger(space, evaluate, count_params, num_labels, objective)
     first = initial_samples(space, min(num_initial, num_labels), seed)
     repeats = 0
     with tempfile.TemporaryDirectory() as folder:
         oracle._set_project_dir(folder, "baseline")
+        oracle.verbose = 0
         while ledger.remaining and repeats < _MAX_REPEATS:
             trial = oracle.create_trial("baseline")
             if trial.status != "RUNNING":
@@ -292,7 +289,7 @@ def keras_tuner_bayesian(
             else:
                 trial.status = "INVALID"
             oracle.end_trial(trial)
-    return ledger.result(objective)
+    return ledger.result()
 
 
 def expected_improvement(
@@ -321,7 +318,8 @@ def expected_improvement(
       objective: what to improve.
       seed: of everything random in here.
       count_params: exact parameters of a member.
-      num_initial: how many labels are spent on samples before the first round.
+      num_initial: how many labels are spent on samples before the first round;
+        by default as many as in `search`.
       labels_a_round: how many proposals are labelled between two fits; by
         default see `Ledger.round_size`.
       num_candidates: how many members are scored in a round.
@@ -331,16 +329,16 @@ def expected_improvement(
 
     kernels = gaussian_process.kernels
     count_params = count_params or space.count_params
+    ledger = _ledger(space, evaluate, count_params, num_labels, objective)
     if num_initial is None:
-        num_initial = min(16, num_labels // 2)
-    ledger = Ledger(evaluate, count_params, num_labels)
+        num_initial = num_samples(num_labels)
     rng = np.random.default_rng(seed)
     ledger.label(initial_samples(space, num_initial, seed))
     if autoencoder is None:
         autoencoder = train_embedding(space, [], [], count_params, seed=seed)
     while ledger.remaining:
         wanted = ledger.round_size(labels_a_round)
-        ranked = ledger.result(objective).ranked
+        ranked = ledger.result().ranked
         if not ranked:  # nothing to learn from yet
             fresh = new_samples(space, wanted, rng, ledger.fingerprints)
             if not fresh:
@@ -382,7 +380,7 @@ def expected_improvement(
         ) + spread * scipy.stats.norm.pdf(unit)
         best = np.argsort(-improvement, kind="stable")[:wanted]
         ledger.label([candidates[i] for i in best])
-    return ledger.result(objective)
+    return ledger.result()
 
 
 def paper(
@@ -462,8 +460,10 @@ def _ledger(
     evaluate: Evaluate,
     count_params: CountParams | None,
     num_labels: int,
+    objective: Objective,
 ) -> Ledger:
-    return Ledger(evaluate, count_params or space.count_params, num_labels)
+    count_params = count_params or space.count_params
+    return Ledger(evaluate, count_params, num_labels, objective)
 
 
 def _score(objective: Objective, record: Record) -> float:
@@ -479,7 +479,6 @@ def _run_study(
     values: Callable[[Record], list[float]],
     space: SearchSpace,
     ledger: Ledger,
-    objective: Objective,
     first: list[Architecture],
 ) -> SearchResult:
     """Runs an Optuna study of `values` that begins with some members."""
@@ -505,4 +504,4 @@ def _run_study(
             study.tell(trial, values(record))
         else:
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
-    return ledger.result(objective)
+    return ledger.result()

@@ -12,6 +12,7 @@ starts, neighbours beside the descents, doubt, the teacher made narrower.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Sequence
 
@@ -36,21 +37,27 @@ from archcomp_tf.fitting import (
     fit_ensemble_head,
     train_embedding,
 )
-from archcomp_tf.ledger import (
-    Evaluate,
+from archcomp_tf.ledger import Evaluate, Ledger, SearchResult
+from archcomp_tf.objective import Objective
+from archcomp_tf.samples import (
     Excess,
     Keeps,
-    Ledger,
-    SearchResult,
     initial_samples,
     keeps_all,
     new_samples,
     no_excess,
 )
-from archcomp_tf.objective import Objective, check_objective
 from archcomp_tf.search_space import SearchSpace
 
 _LOGGER = logging.getLogger(__name__)
+
+
+def num_samples(num_labels: int) -> int:
+    """How many of so many labels a search spends on samples, by default.
+
+    Half of them and 16 at most, but no fewer than the accuracy head needs.
+    """
+    return min(num_labels, 16, max(MIN_LABELS, num_labels // 2))
 
 
 def search(
@@ -95,13 +102,15 @@ def search(
       known: records of members that were labelled before: learnt from, not
         labelled again and not counted in `num_labels`.  They begin the history.
       keeps: whether a member keeps to limits that the objective does not know
-        of; one that does not is never proposed.  It may be slow: it is asked
-        of the best alone.
+        of; one that does not is never proposed, though samples are labelled
+        that do not.  It may be slow: it is asked of what is labelled and of
+        the best candidates, of each network once.
       excess: the largest cost of a member as a multiple of its limit, as far as
         that is known in a moment.  Samples are changed until it is at most 1,
         and nothing above 1 is proposed.
       num_initial: how many labels are spent on samples before the first round;
-        by default half of them, 16 at most, and none where enough is known.
+        by default `num_samples`, and none where enough is known.  Where some
+        fail, others make up for them.
       labels_a_round: how many proposals are labelled between two fits; by
         default see `Ledger.round_size`.
       num_starts: of the descents of a round; 0 for none.
@@ -133,7 +142,6 @@ def search(
         of another one, or the mode is unknown.
       EvaluationError: most labels failed; it holds those that did not.
     """
-    check_objective(objective)
     check_mode(mode)
     if autoencoder is not None and autoencoder.space != space:
         raise ValueError(
@@ -152,14 +160,33 @@ def search(
     count_params = count_params or space.count_params
     for record in known:
         space.validate(record.architecture)
-    ledger = Ledger(evaluate, count_params, num_labels, known)
+    keeps = functools.cache(keeps)
+    ledger = Ledger(
+        *(evaluate, count_params, num_labels, objective),
+        keeps=keeps,
+        known=known,
+    )
+    ledger.round_size(labels_a_round)  # refuses what is no such number
     if num_initial is None:
         enough = ledger.num_ok >= MIN_LABELS
-        num_initial = 0 if enough else min(16, num_labels // 2)
+        num_initial = 0 if enough else num_samples(num_labels)
     check_num_labels(ledger.num_ok + num_initial)
     rng = np.random.default_rng(seed)
     if num_initial:
         ledger.label(initial_samples(space, num_initial, seed, excess))
+    while (lacking := MIN_LABELS - ledger.num_ok) > 0 and ledger.remaining:
+        more = new_samples(
+            space,
+            min(lacking, ledger.remaining),
+            rng,
+            ledger.fingerprints,
+            excess,
+        )
+        if not more:
+            break
+        ledger.label(more)
+    if lacking > 0:  # and nothing is left to label
+        return ledger.result()
     if autoencoder is None:
         autoencoder = train_embedding(
             space,
@@ -174,37 +201,33 @@ def search(
     predictions, traces = {}, []
     while ledger.remaining:
         wanted = ledger.round_size(labels_a_round)
-        proposals = []
-        if ledger.num_ok >= MIN_LABELS:
-            fit_ensemble_head(
-                autoencoder,
-                autoencoder.accuracy_head,
-                ledger.records,
-                seed=seed + len(ledger.records),
-            )
-            ranked = [
-                record.architecture
-                for record in ledger.result(objective, keeps).ranked
-            ]
-            proposals, predicted, trace = propose(
-                autoencoder,
-                descent,
-                descent_starts(space, ranked, teacher, num_starts, rng),
-                neighbours(space, ranked, num_neighbours, rng),
-                [r.architecture for r in ledger.records if r.status == OK],
-                ledger.fingerprints,
-                objective,
-                count_params,
-                wanted - rng.binomial(wanted, immigrants),
-                first_of=[] if traces else scaled,
-                keeps=keeps,
-                excess=excess,
-                doubts=doubts,
-                num_steps=num_steps,
-                learning_rate=learning_rate,
-            )
-            traces.append(trace)
-            predictions |= predicted
+        fit_ensemble_head(
+            autoencoder,
+            autoencoder.accuracy_head,
+            ledger.records,
+            seed=seed + len(ledger.records),
+        )
+        ranked = [record.architecture for record in ledger.result().ranked]
+        proposals, predicted, trace = propose(
+            autoencoder,
+            descent,
+            descent_starts(space, ranked, teacher, num_starts, rng),
+            neighbours(space, ranked, num_neighbours, rng),
+            [r.architecture for r in ledger.records if r.status == OK],
+            ledger.fingerprints,
+            objective,
+            count_params,
+            wanted - rng.binomial(wanted, immigrants),
+            first_of=[] if traces else scaled,
+            num_before=len(predictions),
+            keeps=keeps,
+            excess=excess,
+            doubts=doubts,
+            num_steps=num_steps,
+            learning_rate=learning_rate,
+        )
+        traces.append(trace)
+        predictions |= predicted
         # Immigrants, and what stands in where too little new was found.
         proposals += new_samples(
             space,
@@ -212,11 +235,14 @@ def search(
             rng,
             ledger.fingerprints | {a.fingerprint for a in proposals},
             excess,
+            keeps,
         )
         if not proposals:
-            _LOGGER.info("Every architecture of the space is labelled.")
+            _LOGGER.info(
+                "Nothing was found that is not labelled and keeps to the "
+                "limits; %d of %d labels are left.",
+                *(ledger.remaining, num_labels),
+            )
             break
         ledger.label(proposals)
-    return ledger.result(
-        objective, keeps, predictions=predictions, traces=tuple(traces)
-    )
+    return ledger.result(predictions=predictions, traces=tuple(traces))

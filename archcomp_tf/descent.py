@@ -30,14 +30,9 @@ from archcomp_tf.autoencoder import ArchitectureAutoencoder
 from archcomp_tf.backend import by_rows, compiled_reading, value_and_grad
 from archcomp_tf.corpus import Record
 from archcomp_tf.cost import CountParams
-from archcomp_tf.ledger import (
-    Excess,
-    Keeps,
-    keeps_all,
-    no_excess,
-    pareto_front,
-)
+from archcomp_tf.ledger import pareto_front
 from archcomp_tf.objective import Objective
+from archcomp_tf.samples import Excess, Keeps, keeps_all, no_excess
 from archcomp_tf.search_space import SearchSpace
 
 with epy.lazy_imports():
@@ -299,6 +294,7 @@ def propose(
     num: int,
     *,
     first_of: Sequence[Architecture] = (),
+    num_before: int = 0,
     keeps: Keeps = keeps_all,
     excess: Excess = no_excess,
     doubts: bool = True,
@@ -324,6 +320,8 @@ def propose(
       num: how many to give at most.
       first_of: members, of which the one that is expected to be best comes
         first, whatever is expected of others.
+      num_before: how many were proposed in earlier rounds: it goes on from
+        there who proposes next.
       keeps: whether a member may be proposed; asked of the best alone, since
         it may have to build the network.
       excess: one of which it is above 1 is not proposed.
@@ -367,6 +365,7 @@ def propose(
         for values in believed
     ]
     speakers = itertools.cycle(rankings)
+    speakers = itertools.islice(speakers, num_before % len(rankings), None)
     names = {a.fingerprint for a in first_of}
     if first := [i for i in rankings[0] if unknown[i].fingerprint in names]:
         speakers = itertools.chain([first], speakers)

@@ -18,11 +18,11 @@ import numpy as np
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.cost import num_activations, num_flops, num_params
 from archcomp_tf.layer import Shape
-from archcomp_tf.ledger import initial_samples
 from archcomp_tf.preprocessing import Preprocessing
 from archcomp_tf.progress import duration
 from archcomp_tf.results import wanted
 from archcomp_tf.run import Run
+from archcomp_tf.samples import initial_samples
 from archcomp_tf.teachers import TEACHERS, named
 from archcomp_tf.training import Recipe
 

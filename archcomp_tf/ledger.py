@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -18,32 +19,15 @@ import numpy as np
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.corpus import FAILED, OK, Record
 from archcomp_tf.cost import CountParams
-from archcomp_tf.objective import Objective
-from archcomp_tf.search_space import SearchSpace
+from archcomp_tf.objective import Objective, check_objective
+from archcomp_tf.samples import Keeps, keeps_all
 
 _LOGGER = logging.getLogger(__name__)
 
 Evaluate = Callable[[Sequence[Architecture]], Sequence[float | Exception]]
-Keeps = Callable[[Architecture], bool]
-Excess = Callable[[Architecture], float]
 
 # With so many labels, and more than half of them failed, a search gives up.
 _ENOUGH_TO_JUDGE = 8
-
-# So many changes bring a sample to what is allowed, or it is given up.
-_MAX_CHANGES = 500
-
-
-def keeps_all(architecture: Architecture) -> bool:
-    """There is no limit: every architecture keeps to it."""
-    del architecture
-    return True
-
-
-def no_excess(architecture: Architecture) -> float:
-    """There is no limit: no architecture takes a share of one."""
-    del architecture
-    return 0.0
 
 
 def pareto_front(records: Iterable[Record]) -> tuple[Record, ...]:
@@ -89,7 +73,7 @@ class SearchResult:
 
     def __repr__(self) -> str:
         """How many labels there are, and the best of them: not pages of all."""
-        best = self.best if self.ranked else None
+        best = next(iter(self.ranked), None)
         return f"<SearchResult of {len(self.history)} labels, best {best!r}>"
 
     @property
@@ -114,9 +98,10 @@ class SearchResult:
         Raises:
           ValueError: every label failed.
         """
-        if not self.ranked:
+        ranked = self.ranked
+        if not ranked:
             raise ValueError(f"All {len(self.history)} labels failed.")
-        return self.ranked[0]
+        return ranked[0]
 
     @property
     def pareto(self) -> tuple[Record, ...]:
@@ -139,10 +124,16 @@ class Ledger:
       evaluate: see `compression.search`.
       count_params: exact parameters of an architecture.
       num_labels: how many may be asked for.
+      objective: what a result is judged by.
+      keeps: see `SearchResult`.
       known: records of labels that somebody else paid for.
 
     Attributes:
       records: the known records, and then the others in the order of labelling.
+
+    Raises:
+      TypeError: the objective is none, or the number of labels no whole one.
+      ValueError: it is not positive.
     """
 
     def __init__(
@@ -150,16 +141,23 @@ class Ledger:
         evaluate: Evaluate,
         count_params: CountParams,
         num_labels: int,
+        objective: Objective,
+        *,
+        keeps: Keeps = keeps_all,
         known: Sequence[Record] = (),
     ):
-        if num_labels < 1:
+        check_objective(objective)
+        if operator.index(num_labels) < 1:
             raise ValueError(f"Expected at least 1 label; got {num_labels}.")
         self._evaluate = evaluate
         self._count_params = count_params
         self._num_labels = num_labels
-        # Of the same network, in several trainings, the first counts.
+        self._objective = objective
+        self._keeps = keeps
+        # Of the same network, in several trainings, the first that did not fail
+        # counts.
         distinct: dict[str, Record] = {}
-        for record in known:
+        for record in sorted(known, key=lambda record: record.status != OK):
             distinct.setdefault(record.architecture.fingerprint, record)
         self.records = list(distinct.values())
         self._num_known = len(self.records)
@@ -173,11 +171,11 @@ class Ledger:
         """How many labels may still be asked for."""
         return self._num_labels + self._num_known - len(self.records)
 
-    def result(
-        self, objective: Objective, keeps: Keeps = keeps_all, **found: Any
-    ) -> SearchResult:
+    def result(self, **found: Any) -> SearchResult:
         """What was found so far; see `SearchResult`."""
-        return SearchResult(tuple(self.records), objective, keeps, **found)
+        return SearchResult(
+            tuple(self.records), self._objective, self._keeps, **found
+        )
 
     def round_size(self, labels_a_round: int | None) -> int:
         """How many to label in a round, at most as many as remain.
@@ -186,8 +184,13 @@ class Ledger:
           labels_a_round: the number; None for a sixteenth of the labels so
             far, 2 to 4: the first labels teach most.
         """
-        size = labels_a_round or min(max(2, len(self.records) // 16), 4)
-        return min(size, self.remaining)
+        if labels_a_round is None:
+            labels_a_round = min(max(2, len(self.records) // 16), 4)
+        if labels_a_round < 1:
+            raise ValueError(
+                f"Expected at least 1 label a round; got {labels_a_round}."
+            )
+        return min(labels_a_round, self.remaining)
 
     @property
     def fingerprints(self) -> set[str]:
@@ -287,67 +290,12 @@ class Ledger:
 def _checked(accuracy) -> tuple[float, str]:
     """(accuracy, "") or (NaN, why it is none)."""
     if isinstance(accuracy, Exception):
-        return math.nan, str(accuracy)
+        return math.nan, str(accuracy) or type(accuracy).__name__
     try:
         value = float(accuracy)
-    except (TypeError, ValueError):
+    # A stranger's object may raise what it likes.
+    except Exception:
         return math.nan, f"expected an accuracy in [0, 1]; got {accuracy!r}"
     if not 0 <= value <= 1:
         return math.nan, f"expected an accuracy in [0, 1]; got {value}"
     return value, ""
-
-
-def initial_samples(
-    space: SearchSpace, num: int, seed: int, excess: Excess = no_excess
-) -> list[Architecture]:
-    """The different samples that every search with this seed labels first."""
-    return new_samples(space, num, np.random.default_rng(seed), set(), excess)
-
-
-def new_samples(
-    space: SearchSpace,
-    num: int,
-    rng: np.random.Generator,
-    known: set[str],
-    excess: Excess = no_excess,
-) -> list[Architecture]:
-    """Up to `num` different samples whose fingerprints are not known.
-
-    Fewer come back where 100 draws in a row bring nothing new.
-
-    Args:
-      space: the space.
-      num: how many to give.
-      rng: the randomness.
-      known: fingerprints not to give.
-      excess: see `compression.search`.  A sample above 1 is changed until it is
-        not; one that cannot be is given as near as it comes.
-    """
-    known, samples, misses = set(known), [], 0
-    while len(samples) < num and misses < 100:
-        sample = _brought_within(space, space.sample(rng), rng, excess)
-        if sample.fingerprint in known:
-            misses += 1
-            continue
-        misses = 0
-        known.add(sample.fingerprint)
-        samples.append(sample)
-    return samples
-
-
-def _brought_within(
-    space: SearchSpace,
-    member: Architecture,
-    rng: np.random.Generator,
-    excess: Excess,
-) -> Architecture:
-    """The member, changed until it exceeds nothing: a walk downhill."""
-    now = excess(member)
-    for _ in range(_MAX_CHANGES):
-        if now <= 1:
-            break
-        changed = space.mutate(member, rng)
-        # As much will do: of two layers that exceed alike both have to shrink.
-        if (then := excess(changed)) <= now:
-            member, now = changed, then
-    return member

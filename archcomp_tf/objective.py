@@ -5,12 +5,16 @@ ranks labelled networks: higher is better.  `relaxed` is its differentiable
 form for the descent, of tensors `[B]`: accuracies in [0, 1], log10 parameters
 and then the objective's fields in their order, which come in as arguments so
 that one compiled descent serves every weight; it gives `[B]`.
+
+A number that makes no sense, such as an accuracy in percent, is a ValueError
+where the objective is made: before a label is paid for.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from typing import Any
 
 import keras
@@ -34,6 +38,9 @@ class LogParams:
 
     weight: float = 0.05
 
+    def __post_init__(self):
+        _check_number("weight", self.weight, 0)
+
     def __call__(self, accuracy: float, num_params: int) -> float:
         return accuracy - self.weight * math.log10(num_params)
 
@@ -53,6 +60,10 @@ class Tolerance:
 
     max_drop: float
     reference_accuracy: float
+
+    def __post_init__(self):
+        _check_number("max_drop", self.max_drop, 0, 1)
+        _check_number("reference_accuracy", self.reference_accuracy, 0, 1)
 
     def __call__(self, accuracy: float, num_params: int) -> float:
         missing = self.reference_accuracy - self.max_drop - accuracy
@@ -75,6 +86,9 @@ class Budget:
     """
 
     max_params: int
+
+    def __post_init__(self):
+        _check_number("max_params", self.max_params, 1)
 
     def __call__(self, accuracy: float, num_params: int) -> float:
         if num_params > self.max_params:  # below any network that keeps it
@@ -103,6 +117,12 @@ class N2NReward:
     reference_accuracy: float
     reference_params: int
 
+    def __post_init__(self):
+        # Not 0, which it divides by.
+        least = sys.float_info.min
+        _check_number("reference_accuracy", self.reference_accuracy, least, 1)
+        _check_number("reference_params", self.reference_params, 1)
+
     def __call__(self, accuracy: float, num_params: int) -> float:
         compression = 1 - num_params / self.reference_params
         reward = compression * (2 - compression)
@@ -116,6 +136,19 @@ class N2NReward:
 
 
 Objective = LogParams | Tolerance | Budget | N2NReward
+
+
+def _check_number(
+    name: str, value: float, least: float, most: float = math.inf
+) -> None:
+    # Infinity is none either: a descent along it goes nowhere.
+    if not (least <= value <= most and math.isfinite(value)):
+        limits = (
+            f"from {least:g} to {most:g}"
+            if most < math.inf
+            else (f"of at least {least:g}")
+        )
+        raise ValueError(f"Expected a {name} {limits}; got {value}.")
 
 
 def check_objective(objective: Any) -> None:

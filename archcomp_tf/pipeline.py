@@ -23,7 +23,7 @@ import ml_collections
 from archcomp_tf import baselines, datasets
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.backend import check_tensorflow
-from archcomp_tf.compression import search
+from archcomp_tf.compression import num_samples, search
 from archcomp_tf.config import ConfigError, default_config, make_limits
 from archcomp_tf.corpus import Record, write_records
 from archcomp_tf.dashboards import write_search
@@ -35,14 +35,13 @@ from archcomp_tf.embedding import (
 from archcomp_tf.environment import environment
 from archcomp_tf.evaluation import proposals_spearman
 from archcomp_tf.finals import Finals, folder_of
-from archcomp_tf.fitting import MIN_LABELS
 from archcomp_tf.forecast import forecast, forecast_lines
 from archcomp_tf.labeling import LabelError
-from archcomp_tf.ledger import initial_samples
 from archcomp_tf.limits import Limits
 from archcomp_tf.objective import Objective, check_objective
 from archcomp_tf.outcome import write_outcome
 from archcomp_tf.run import Run
+from archcomp_tf.samples import initial_samples
 from archcomp_tf.teachers import TEACHERS
 from archcomp_tf.teaching import forget_training, prepare_teacher
 from archcomp_tf.training import Recipe
@@ -146,9 +145,8 @@ def compress(
         config.seed = seed
         config.dataset = data if dataset is None else dataset.name
         config.labels.num_labels = num_labels
-        # Half of few labels are for the samples, the others for the rounds.
         config.labels.num_initial = min(
-            config.labels.num_initial, max(MIN_LABELS, num_labels // 2)
+            config.labels.num_initial, num_samples(num_labels)
         )
         if given := make_limits(config.limits):
             raise ConfigError(

@@ -191,6 +191,12 @@ class SearchSpace:
         """How many architectures there are, removed layers told apart."""
         return math.prod(slot.num_choices for slot in self.slots)
 
+    @property
+    def members(self) -> Iterator[Architecture]:
+        """All of them, `num_members`: of most spaces far too many."""
+        for layers in itertools.product(*(slot.layers for slot in self.slots)):
+            yield Architecture(layers)
+
     @classmethod
     def around(
         cls,

@@ -152,8 +152,8 @@ def _measure(problem, variant: str, seed: int, output: pathlib.Path) -> dict:
         descent_starts,
     )
     from archcomp_tf.environment import environment
-    from archcomp_tf.ledger import new_samples
     from archcomp_tf.objective import LogParams
+    from archcomp_tf.samples import new_samples
 
     space, oracle, teacher = problem
     around = [teacher] if teacher else []

@@ -136,7 +136,7 @@ def _task(distil: bool = False, seed: int = 0):
 
 def _networks(num: int | None = None):
     """Different samples of the space."""
-    from archcomp_tf.ledger import initial_samples
+    from archcomp_tf.samples import initial_samples
 
     return initial_samples(
         _space(_dataset()), num or _NETWORKS.value, _SEED.value

@@ -15,8 +15,9 @@ from archcomp_tf.autoencoder import ArchitectureAutoencoder
 from archcomp_tf.compression import search
 from archcomp_tf.corpus import FAILED, OK
 from archcomp_tf.layer import Layer
-from archcomp_tf.ledger import EvaluationError, initial_samples
+from archcomp_tf.ledger import EvaluationError
 from archcomp_tf.objective import Budget, LogParams
+from archcomp_tf.samples import initial_samples
 from archcomp_tf.search_space import SearchSpace, Slot
 
 INPUT_SHAPE, NUM_CLASSES = (8, 8, 1), 10

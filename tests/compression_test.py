@@ -10,14 +10,15 @@ from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
 from archcomp_tf.baselines import random_search
 from archcomp_tf.compression import search
-from archcomp_tf.corpus import FAILED, Record
+from archcomp_tf.corpus import FAILED, OK, Record
 from archcomp_tf.fitting import (
     fit_autoencoder,
     unlabelled_mix,
 )
-from archcomp_tf.ledger import SearchResult, initial_samples
+from archcomp_tf.ledger import SearchResult
 from archcomp_tf.limits import Limits
 from archcomp_tf.objective import Budget, LogParams
+from archcomp_tf.samples import initial_samples
 from archcomp_tf.search_space import SearchSpace
 
 TEACHER = Architecture.parse("conv3x3-32 conv3x3-32 max_pool2x2/2 conv3x3-32")
@@ -165,9 +166,16 @@ def test_a_search_without_one_good_label_has_no_best():
 
 def test_too_few_labels_are_refused_before_any_is_bought():
     bought = []
-    with pytest.raises(ValueError, match="at least 8 .*got 5"):
+    arguments = {"objective": LogParams(), "seed": 0}
+    for num_labels, message in ((7, "at least 8 .*got 7"), (0, "got 0")):
+        with pytest.raises(ValueError, match=message):
+            search(SPACE, bought.append, num_labels=num_labels, **arguments)
+    with pytest.raises(ValueError, match="at least 1 label a round; got 0"):
         search(
-            SPACE, bought.append, num_labels=10, objective=LogParams(), seed=0
+            *(SPACE, bought.append),
+            num_labels=20,
+            labels_a_round=0,
+            **arguments,
         )
     assert not bought
 
@@ -321,3 +329,100 @@ def test_labels_are_spent_on_nothing_that_exceeds_a_limit(method):
     assert all(excess(r.architecture) <= 1 for r in result.history)
     if method is search:
         assert len(result.predictions) == 10  # all but the samples
+
+
+def _keeping(architecture):
+    return COUNT(architecture) <= 600
+
+
+def test_what_stands_in_for_proposals_keeps_to_the_limits_too():
+    asked = []
+
+    def keeps(architecture):
+        asked.append(architecture)
+        return _keeping(architecture)
+
+    result = search(
+        SPACE,
+        evaluate,
+        num_labels=24,
+        objective=LogParams(0.0),  # the larger the better
+        seed=0,
+        keeps=keeps,
+        autoencoder=_embedding(),
+    )
+    kept = [_keeping(r.architecture) for r in result.history]
+    assert not all(kept[:16]) and len(kept) == 24
+    assert all(kept[16:])
+    assert _keeping(result.best.architecture)
+    # It may take seconds.
+    assert len(asked) == len(set(asked))
+
+
+def test_what_fails_is_made_up_for_before_anything_is_learnt():
+    for mode in ("pretrained", "joint"):
+        calls = []
+
+        def fails_first(architectures, calls=calls):
+            calls.extend(architectures)
+            if len(calls) <= 8:
+                return [None] * 2 + evaluate(architectures[2:])
+            return evaluate(architectures)
+
+        result = search(
+            SPACE,
+            fails_first,
+            num_labels=11,
+            objective=LogParams(0.1),
+            seed=0,
+            mode=mode,
+            autoencoder=None if mode == "joint" else _embedding(),
+        )
+        assert [r.status for r in result.history] == [FAILED] * 2 + [OK] * 9
+        assert len(result.predictions) == 1
+
+
+def test_the_fewest_labels_that_can_be_learnt_from_are_enough():
+    arguments = {"objective": LogParams(0.1), "seed": 0}
+    result = search(
+        SPACE, evaluate, num_labels=9, autoencoder=_embedding(), **arguments
+    )
+    assert len(result.history) == 9 and len(result.predictions) == 1
+
+
+def test_of_a_space_with_too_few_members_to_learn_from_all_are_labelled():
+    for filters in ((4,), (2, 4, 8)):
+        space = SearchSpace.uniform(
+            num_slots=1, kinds=("conv",), filters=filters
+        )
+        result = search(
+            space,
+            lambda batch: [a.layers[0].filters / 20 for a in batch],
+            num_labels=10,
+            objective=Budget(10**9),
+            seed=0,
+        )
+        assert len(result.history) == len(filters)
+        assert result.best.architecture.layers[0].filters == filters[-1]
+
+
+def test_proposals_in_doubt_are_made_one_a_round_too():
+    found = {
+        (doubts, size): {
+            r.architecture
+            for r in search(
+                SPACE,
+                evaluate,
+                num_labels=24,
+                objective=LogParams(0.1),
+                seed=0,
+                labels_a_round=size,
+                doubts=doubts,
+                autoencoder=_embedding(),
+            ).history
+        }
+        for doubts in (True, False)
+        for size in (1, 3)
+    }
+    assert found[True, 1] != found[False, 1]
+    assert found[True, 3] != found[False, 3]

@@ -15,8 +15,8 @@ from archcomp_tf.descent import (
     propose,
 )
 from archcomp_tf.fitting import fit_ensemble_head
-from archcomp_tf.ledger import new_samples
 from archcomp_tf.objective import LogParams
+from archcomp_tf.samples import new_samples
 
 LARGEST = Architecture.parse("conv3x3-32 conv3x3-32 conv3x3-32")
 

@@ -14,10 +14,9 @@ from archcomp_tf.ledger import (
     EvaluationError,
     Ledger,
     SearchResult,
-    initial_samples,
-    new_samples,
 )
 from archcomp_tf.objective import LogParams
+from archcomp_tf.samples import new_samples
 from archcomp_tf.search_space import SearchSpace
 
 SAMPLES = new_samples(SPACE, 12, np.random.default_rng(0), set())
@@ -28,7 +27,7 @@ def _all(architectures):
 
 
 def _ledger(evaluate, num_labels=12):
-    return Ledger(evaluate, COUNT, num_labels)
+    return Ledger(evaluate, COUNT, num_labels, LogParams())
 
 
 def test_a_labelled_network_is_not_asked_for_again():
@@ -52,7 +51,9 @@ def test_no_label_is_paid_for_where_its_parameters_cannot_be_counted():
         raise ZeroDivisionError(architecture)
 
     asked = []
-    ledger = Ledger(lambda a: asked.extend(a) or _all(a), fails, 12)
+    ledger = Ledger(
+        lambda a: asked.extend(a) or _all(a), fails, 12, LogParams()
+    )
     with pytest.raises(ZeroDivisionError):
         ledger.label(SAMPLES[:3])
     assert not asked
@@ -63,12 +64,18 @@ def test_more_labels_than_were_allowed_are_refused():
         _ledger(_all, num_labels=2).label(SAMPLES[:3])
     with pytest.raises(ValueError, match="at least 1 label; got 0"):
         _ledger(_all, num_labels=0)
+    with pytest.raises(TypeError, match="integer"):
+        _ledger(_all, num_labels=12.0)
+    with pytest.raises(ValueError, match="at least 1 label a round; got -1"):
+        _ledger(_all).round_size(-1)
+    with pytest.raises(TypeError, match="Expected an objective"):
+        Ledger(_all, COUNT, 12, LogParams)
 
 
 def test_rounds_grow_with_the_labels_and_end_with_them():
     space = SearchSpace.around(Architecture.parse("conv3x3-64 conv3x3-64"))
     samples = new_samples(space, 130, np.random.default_rng(0), set())
-    ledger = Ledger(lambda a: [0.5] * len(a), lambda _: 1, 130)
+    ledger = Ledger(lambda a: [0.5] * len(a), lambda _: 1, 130, LogParams())
     assert ledger.round_size(None) == 2
     assert ledger.round_size(5) == 5
     ledger.label(samples[:48])
@@ -107,6 +114,17 @@ def test_an_exception_in_place_of_a_value_is_the_reason():
     assert [r.status for r in records] == [FAILED, OK]
     assert math.isnan(records[0].accuracy)
     assert records[0].reason == "too large"
+
+
+def test_an_exception_without_a_text_is_its_name():
+    records = _ledger(lambda a: [TimeoutError()]).label(SAMPLES[:1])
+    assert [(r.status, r.reason) for r in records] == [(FAILED, "TimeoutError")]
+
+
+def test_a_value_that_raises_where_it_is_read_fails_that_label_alone():
+    ledger = _ledger(lambda a: [10**400, *_all(a[1:])])  # an OverflowError
+    records = ledger.label(SAMPLES[:2])
+    assert [r.status for r in records] == [FAILED, OK]
 
 
 def test_one_network_that_raises_does_not_take_its_batch_with_it():
@@ -200,7 +218,7 @@ def test_what_is_known_is_not_asked_for_and_costs_no_label():
         asked.extend(architectures)
         return [0.25] * len(architectures)
 
-    ledger = Ledger(evaluate, COUNT, 2, [*known, known[0]])
+    ledger = Ledger(evaluate, COUNT, 2, LogParams(), known=[*known, known[0]])
     assert ledger.records == known
     assert ledger.remaining == 2
     records = ledger.label(SAMPLES[2:5])
@@ -208,6 +226,14 @@ def test_what_is_known_is_not_asked_for_and_costs_no_label():
     assert [record.accuracy for record in records] == [0.5, 0.25, 0.25]
     assert ledger.remaining == 0
     assert ledger.records[:3] == known
+
+
+def test_of_a_network_that_is_known_twice_the_label_that_did_not_fail_counts():
+    failed = Record(SAMPLES[0], math.nan, 10, status=FAILED, reason="killed")
+    good = Record(SAMPLES[0], 0.5, 10)
+    ledger = Ledger(_all, COUNT, 2, LogParams(), known=[failed, good])
+    assert ledger.records == [good]
+    assert ledger.num_ok == 1
 
 
 def test_what_breaks_a_limit_stands_behind_all_that_keeps_it():
@@ -227,28 +253,3 @@ def test_what_breaks_a_limit_stands_behind_all_that_keeps_it():
     assert [r.accuracy for r in result.pareto] == [0.7]
     # In one line, whatever it holds.
     assert repr(result) == f"<SearchResult of 3 labels, best {result.best!r}>"
-
-
-def test_samples_above_a_limit_are_changed_until_they_are_not():
-    space = SearchSpace.around(Architecture.parse("conv3x3-64 conv3x3-64"))
-
-    def excess(architecture):
-        return space.count_params(architecture) / 2000
-
-    free = initial_samples(space, 20, 0)
-    assert sum(excess(a) > 1 for a in free) > 5
-    samples = initial_samples(space, 20, 0, excess)
-    assert len({a.fingerprint for a in samples}) == 20
-    assert all(space.contains(a) and excess(a) <= 1 for a in samples)
-    # Those that exceed nothing are left as they are.
-    assert samples[0] == free[0] or excess(free[0]) > 1
-    # Not all of them are tiny.
-    assert max(map(excess, samples)) > 0.5
-
-
-def test_where_nothing_is_within_a_limit_samples_are_as_near_as_they_come():
-    space = SearchSpace.around(Architecture.parse("conv3x3-8"))
-    (sample,) = initial_samples(
-        space, 1, 0, lambda a: 2 + len(a.compact.layers)
-    )
-    assert not sample.compact.layers

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from archcomp_tf import cost
-from archcomp_tf.ledger import initial_samples
 from archcomp_tf.limits import MEASURED
+from archcomp_tf.samples import initial_samples
 from archcomp_tf.search_space import SearchSpace
 from archcomp_tf.surrogates import Surrogate
 from archcomp_tf.teachers import TEACHERS

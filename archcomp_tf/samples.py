@@ -1,0 +1,106 @@
+"""Samples of a space, and what limits allow of it.
+
+Every method that searches a space begins with samples of it, the same ones
+under the same seed, and falls back on them where it finds nothing new.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+
+from archcomp_tf.architecture import Architecture
+from archcomp_tf.search_space import SearchSpace
+
+Keeps = Callable[[Architecture], bool]
+Excess = Callable[[Architecture], float]
+
+# So many draws in a row without a new sample, and drawing is given up.
+_MAX_MISSES = 100
+# A space of so few members is gone through then, one by one.
+_FEW_MEMBERS = 10_000
+# So many changes bring a sample to what is allowed, or it is given up.
+_MAX_CHANGES = 500
+
+
+def keeps_all(architecture: Architecture) -> bool:
+    """There is no limit: every architecture keeps to it."""
+    del architecture
+    return True
+
+
+def no_excess(architecture: Architecture) -> float:
+    """There is no limit: no architecture takes a share of one."""
+    del architecture
+    return 0.0
+
+
+def initial_samples(
+    space: SearchSpace, num: int, seed: int, excess: Excess = no_excess
+) -> list[Architecture]:
+    """The different samples that every search with this seed labels first."""
+    return new_samples(space, num, np.random.default_rng(seed), set(), excess)
+
+
+def new_samples(
+    space: SearchSpace,
+    num: int,
+    rng: np.random.Generator,
+    known: set[str],
+    excess: Excess = no_excess,
+    keeps: Keeps = keeps_all,
+) -> list[Architecture]:
+    """Up to `num` different samples whose fingerprints are not known.
+
+    Fewer come back where 100 draws in a row bring nothing new and the space is
+    too large to go through all of it.
+
+    Args:
+      space: the space.
+      num: how many to give.
+      rng: the randomness.
+      known: fingerprints not to give.
+      excess: see `compression.search`.  A sample above 1 is changed until it is
+        not; one that cannot be is given as near as it comes.
+      keeps: see there; a sample that does not is not given.
+    """
+    known, samples, misses = set(known), [], 0
+    while len(samples) < num and misses < _MAX_MISSES:
+        sample = _brought_within(space, space.sample(rng), rng, excess)
+        if sample.fingerprint in known or not keeps(sample):
+            misses += 1
+            continue
+        misses = 0
+        known.add(sample.fingerprint)
+        samples.append(sample)
+    if len(samples) < num and space.num_members <= _FEW_MEMBERS:
+        # Samples are of one width, more or less; members of many are left.
+        members = {member.fingerprint: member for member in space.members}
+        left = [m for f, m in members.items() if f not in known]
+        allowed = (
+            left[i]
+            for i in rng.permutation(len(left))
+            if excess(left[i]) <= 1 and keeps(left[i])
+        )
+        samples += itertools.islice(allowed, num - len(samples))
+    return samples
+
+
+def _brought_within(
+    space: SearchSpace,
+    member: Architecture,
+    rng: np.random.Generator,
+    excess: Excess,
+) -> Architecture:
+    """The member, changed until it exceeds nothing: a walk downhill."""
+    now = excess(member)
+    for _ in range(_MAX_CHANGES):
+        if now <= 1:
+            break
+        changed = space.mutate(member, rng)
+        # As much will do: of two layers that exceed alike both have to shrink.
+        if (then := excess(changed)) <= now:
+            member, now = changed, then
+    return member
