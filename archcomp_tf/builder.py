@@ -26,7 +26,10 @@ def build(
     input_shape: Shape,
     num_classes: int,
     *,
-    batch_norm: type[keras.layers.BatchNormalization] | None = None,
+    conv: type[keras.layers.Conv2D] = keras.layers.Conv2D,
+    batch_norm: type[
+        keras.layers.BatchNormalization
+    ] = keras.layers.BatchNormalization,
 ) -> keras.Model:
     """Builds the network with fresh weights.
 
@@ -34,15 +37,17 @@ def build(
       architecture: the network.
       input_shape: (height, width, channels) of an image.
       num_classes: number of logits.
-      batch_norm: a subclass to take in place of Keras' layer.
+      conv: Keras' layer, or a subclass to take in its place.
+      batch_norm: likewise.
 
     Returns:
       A functional model, float images `[N, height, width, channels]` ->
       logits `[N, num_classes]`, named after the fingerprint.
     """
     inputs = keras.Input(tuple(input_shape), name="image")
-    batch_norm = batch_norm or keras.layers.BatchNormalization
-    make_layer = functools.partial(_keras_layer, batch_norm=batch_norm)
+    make_layer = functools.partial(
+        _keras_layer, conv=conv, batch_norm=batch_norm
+    )
     x = inputs
     for name, block, _ in architecture.blocks(input_shape, num_classes):
         x = _apply_block(x, block, name, make_layer)
@@ -67,13 +72,16 @@ def _apply_ops(x, ops: tuple[Op, ...], name: str, make_layer: _MakeLayer):
 
 
 def _keras_layer(
-    op: Op, name: str, batch_norm: type[keras.layers.BatchNormalization]
+    op: Op,
+    name: str,
+    conv: type[keras.layers.Conv2D],
+    batch_norm: type[keras.layers.BatchNormalization],
 ) -> keras.Layer:
     layers = keras.layers
     window = {"strides": op.strides, "padding": "same", "name": name}
     match op.name:
         case "conv":
-            return layers.Conv2D(
+            return conv(
                 op.filters,
                 op.kernel_size,
                 use_bias=op.use_bias,

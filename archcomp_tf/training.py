@@ -30,13 +30,13 @@ from archcomp_tf.backend import (
     fastest_dtype_policy,
     value_and_grad,
 )
-from archcomp_tf.batch_norm import fastest_batch_norm
 from archcomp_tf.builder import build
 from archcomp_tf.checkpoint import Checkpoint
 from archcomp_tf.datasets import MAX_PIXEL, Dataset, Split
 from archcomp_tf.inference import accuracy
 from archcomp_tf.layer import Shape
 from archcomp_tf.progress import Progress
+from archcomp_tf.training_layers import training_layers
 
 _MOMENTUM = 0.9
 # A longer gradient is cut to this length (Pascanu et al., arXiv 1211.5063).
@@ -401,8 +401,8 @@ def build_and_train(
 ) -> tuple[keras.Model, TrainingResult]:
     """Builds a network for a data set and trains it.
 
-    It is trained in the fastest precision of the device, by the fastest batch
-    norm of the backend; what comes back is plain Keras in float32.
+    It is trained in the fastest precision of the device, with the backend's
+    `training_layers`; what comes back is plain Keras in float32.
 
     Args:
       architecture: the network.
@@ -445,6 +445,6 @@ def _fast_training(
     with dtype_policy(fastest_dtype_policy()):
         model = build(
             *(architecture, dataset.input_shape, dataset.num_classes),
-            batch_norm=fastest_batch_norm(),
+            **training_layers(),
         )
     return model, train(model, dataset, recipe, seed=seed, **kwargs)

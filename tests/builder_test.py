@@ -1,5 +1,7 @@
 """Tests of `archcomp_tf.builder`."""
 
+import collections
+
 import fresh
 import keras
 import numpy as np
@@ -180,21 +182,22 @@ def test_one_entry_in_kinds_is_all_that_a_new_kind_takes(monkeypatch):
     assert model.count_params() == num_params
 
 
-def test_another_batch_norm_takes_the_place_of_keras_own():
-    class Other(keras.layers.BatchNormalization):
+def test_other_layers_take_the_place_of_keras_own():
+    class OtherNorm(keras.layers.BatchNormalization):
+        pass
+
+    class OtherConv(keras.layers.Conv2D):
         pass
 
     architecture = Architecture.parse("conv3x3-4 separable_conv3x3-4")
-    own, other = (
-        build(architecture, (8, 8, 3), 10, batch_norm=batch_norm)
-        for batch_norm in (None, Other)
+    model = build(architecture, (8, 8, 3), 10)
+    kinds = collections.Counter(type(layer) for layer in model.layers)
+    assert kinds[keras.layers.BatchNormalization] == 3
+    assert kinds[keras.layers.Conv2D] == 2
+    model = build(
+        *(architecture, (8, 8, 3), 10), conv=OtherConv, batch_norm=OtherNorm
     )
-    norms = [
-        [layer for layer in model.layers if "batch_norm" in layer.name]
-        for model in (own, other)
-    ]
-    assert {type(layer) for layer in norms[0]} == {
-        keras.layers.BatchNormalization
-    }
-    assert {type(layer) for layer in norms[1]} == {Other}
-    assert len(norms[0]) == len(norms[1]) == 3
+    others = collections.Counter(type(layer) for layer in model.layers)
+    assert others[OtherNorm] == 3
+    assert others[OtherConv] == 2
+    assert others[keras.layers.Conv2D] == 0

@@ -1,4 +1,7 @@
-"""Batch norm to train with, in fewer passes over memory than Keras' own."""
+"""Layers to train with: what Keras' own compute, with the same weights.
+
+Batch norm takes fewer passes over memory; a convolution does not crash.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,39 @@ import functools
 import math
 
 import keras
+
+
+def training_layers() -> dict[str, type[keras.layers.Layer]]:
+    """What takes the place of Keras' own layers: arguments of `build`."""
+    return {"conv": safe_conv(), "batch_norm": fastest_batch_norm()}
+
+
+@functools.cache
+def safe_conv() -> type[keras.layers.Conv2D]:
+    """A convolution to train with: Keras' own, or one with its weights.
+
+    On a CPU the gradient of a 1x1 convolution with strides, of fewer than 16
+    channels and maps of 48 pixels and more, ends TensorFlow's process (2.21,
+    oneDNN).  Without the pixels that it leaves out it has no strides.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return keras.layers.Conv2D
+    import tensorflow as tf
+
+    class SafeConv2D(keras.layers.Conv2D):
+        def call(self, inputs):
+            if self.kernel_size != (1, 1) or self.strides == (1, 1):
+                return super().call(inputs)
+            rows, columns = self.strides
+            outputs = tf.nn.conv2d(
+                inputs[:, ::rows, ::columns],
+                tf.convert_to_tensor(self.kernel),
+                strides=1,
+                padding="VALID",
+            )
+            return outputs + self.bias if self.use_bias else outputs
+
+    return SafeConv2D
 
 
 @functools.cache
