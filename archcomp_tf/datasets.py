@@ -5,6 +5,7 @@ x_train, y_train, x_test and y_test, or any TFDS image classification data set
 that has a train and a test split.  The validation split is cut from the
 training data, by class, with a seed; the test split is never touched by it.
 Arrays and `tf.data` have no test split: it is cut from them in the same way.
+A tuple of two or three of them has its own.
 
 TensorFlow is loaded only for a TFDS name.
 """
@@ -16,7 +17,8 @@ import functools
 import hashlib
 import pathlib
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import sklearn.model_selection
@@ -161,20 +163,36 @@ def _with_test(
     seed: int,
 ) -> Dataset:
     """Training images, their labels, and the same of the test split."""
-    x_train, y_train, x_test, y_test = arrays
-    train = _checked_split(name, "train", x_train, y_train, num_classes)
-    if num_classes is None:
-        num_classes = int(train.labels.max()) + 1
-    test = _checked_split(name, "test", x_test, y_test, num_classes)
-    if train.images.shape[1:] != test.images.shape[1:]:
-        raise DataError(
-            f"{name}: training images are {train.images.shape[1:]} but test "
-            f"images {test.images.shape[1:]}."
-        )
-    for split, labels in (("train", train.labels), ("test", test.labels)):
-        _check_classes(f"{name}, {split} split", labels, num_classes)
+    splits = {"train": arrays[:2], "test": arrays[2:]}
+    (train, test), num_classes = _checked_splits(name, splits, num_classes)
     train, validation = _cut(name, train, validation_fraction, seed)
     return Dataset(name, num_classes, train, validation, test)
+
+
+def _checked_splits(
+    name: str,
+    arrays: Mapping[str, Sequence[np.ndarray]],
+    num_classes: int | None,
+) -> tuple[list[Split], int]:
+    """Splits, of (images, labels) each, and how many classes they are of.
+
+    Where that is not known, the training split says it, which is the first.
+    """
+    splits: list[Split] = []
+    for split, (images, labels) in arrays.items():
+        found = _checked_split(name, split, images, labels, num_classes)
+        if num_classes is None:
+            num_classes = int(found.labels.max()) + 1
+        splits.append(found)
+    shape = splits[0].images.shape[1:]
+    for split, found in zip(arrays, splits, strict=True):
+        if found.images.shape[1:] != shape:
+            raise DataError(
+                f"{name}: training images are {shape} but {split} images "
+                f"{found.images.shape[1:]}."
+            )
+        _check_classes(f"{name}, {split} split", found.labels, num_classes)
+    return splits, num_classes
 
 
 def of(
@@ -183,11 +201,12 @@ def of(
     """Whatever a person has: a `Dataset`, arrays, or a `tf.data.Dataset`.
 
     Args:
-      data: the data set itself; (images, labels), see `from_arrays`; a tuple of
-        two of them, for training and for the test, as `load_data` of
-        `keras.datasets` gives them; or batches of them, see `from_batches`.
-      validation_fraction: share of the images, in (0, 1), those of a test split
-        that is given left out.
+      data: the data set itself; (images, labels), see `from_arrays`; or batches
+        of them, see `from_batches`.  A tuple of two of these is training and
+        test, as `load_data` of `keras.datasets` gives them; of three training,
+        validation and test.
+      validation_fraction: share of the images, in (0, 1), those of a split that
+        is given left out; not used where validation is given.
       seed: of the cuts.
 
     Raises:
@@ -196,12 +215,41 @@ def of(
     if isinstance(data, Dataset):
         return _shuffled(data, seed)
     cut = {"validation_fraction": validation_fraction, "seed": seed}
-    if isinstance(data, tuple | list) and len(data) == 2:
-        if all(isinstance(pair, tuple) and len(pair) == 2 for pair in data):
-            arrays = [np.asarray(part) for pair in data for part in pair]
-            return _with_test("arrays", arrays, None, **cut)
+    if not isinstance(data, tuple | list):
+        return from_batches(data, **cut)
+    are_splits = all(map(_is_split, data))
+    if len(data) == 2 and are_splits:
+        train, test = map(_arrays, ("train split", "test split"), data)
+        return _with_test("arrays", [*train, *test], None, **cut)
+    if len(data) == 2:
         return from_arrays(*data, **cut)
+    # Three in a list are batches.
+    if len(data) == 3 and are_splits and isinstance(data, tuple):
+        names = ("train", "validation", "test")
+        splits, num_classes = _checked_splits(
+            "arrays",
+            {
+                name: _arrays(f"{name} split", split)
+                for name, split in zip(names, data, strict=True)
+            },
+            None,
+        )
+        return _shuffled(Dataset("arrays", num_classes, *splits), seed)
     return from_batches(data, **cut)
+
+
+def _is_split(part: Any) -> bool:
+    """Whether it is (images, labels), or batches of them, and no array."""
+    if isinstance(part, tuple | list):
+        return len(part) == 2 and np.ndim(part[0]) >= 3
+    return not hasattr(part, "shape") and hasattr(part, "__iter__")
+
+
+def _arrays(where: str, split: Any) -> list[np.ndarray]:
+    """All images and all labels of what `_is_split`."""
+    if isinstance(split, tuple | list):
+        return [np.asarray(part) for part in split]
+    return list(_gathered(where, split))
 
 
 def _shuffled(data: Dataset, seed: int) -> Dataset:
@@ -284,6 +332,12 @@ def _gathered(
     where: str, batches: Iterable[tuple[np.ndarray, np.ndarray]]
 ) -> tuple[np.ndarray, np.ndarray]:
     """All images and all labels, of batches or of single images."""
+    if isinstance(batches, Mapping):
+        raise DataError(
+            f"{where}: expected (images, labels), or a tuple of two of them, "
+            "for training and for the test; got a dict of "
+            f"{', '.join(map(str, batches))}."
+        )
     cardinality = getattr(batches, "cardinality", None)
     if cardinality is not None and int(cardinality()) == _INFINITE:
         raise DataError(
@@ -296,9 +350,10 @@ def _gathered(
     images, labels = [], []
     for batch in batches:
         if not isinstance(batch, tuple | list) or len(batch) != 2:
+            size = f" of {len(batch)}" * isinstance(batch, tuple | list)
             raise DataError(
                 f"{where}: expected (images, labels); got elements of type "
-                f"{type(batch).__name__}."
+                f"{type(batch).__name__}{size}."
             )
         pair = [np.asarray(part) for part in batch]
         if _is_single(*pair):
@@ -443,16 +498,20 @@ def _classes(
             f"one-hot; got {list(labels.shape)}."
         )
     is_float = np.issubdtype(labels.dtype, np.floating)
-    if is_float and np.array_equal(labels, np.rint(labels)):
+    is_whole = is_float and np.array_equal(labels, np.rint(labels))
+    if is_whole or labels.dtype == bool:
         labels = labels.astype(np.int64)
     if not np.issubdtype(labels.dtype, np.integer):
         raise DataError(
             f"{where}: expected integer labels; got {labels.dtype}."
         )
     low, high = labels.min(), labels.max()
-    if low < 0 or (num_classes is not None and high >= num_classes):
+    # Of more classes than there are images some have none.
+    if low < 0 or high >= (num_classes or num):
         expected = (
-            f"from 0 to {num_classes - 1}" if num_classes else "from 0 on"
+            f"from 0 to {num_classes - 1}"
+            if num_classes
+            else "from 0 on, each with images"
         )
         raise DataError(
             f"{where}: expected labels {expected}; got labels from {low} to "
@@ -482,6 +541,8 @@ def _pixels(where: str, images: np.ndarray) -> np.ndarray:
             f"{where}: expected integer or float images; got {images.dtype}."
         )
     low, high = images.min(), images.max()
+    if np.isnan(low):
+        raise DataError(f"{where}: expected images of numbers; some are NaN.")
     if is_whole:
         if low < 0 or high > MAX_PIXEL:
             raise DataError(
@@ -489,7 +550,7 @@ def _pixels(where: str, images: np.ndarray) -> np.ndarray:
                 f"got values from {low} to {high}."
             )
         return images.astype(np.uint8)
-    if low >= 0 and high <= 1:  # NaN fails this, and the next
+    if low >= 0 and high <= 1:
         return images.astype(np.float32, copy=False)
     # The brightest pixel of a data set is above half of 255, and floats that
     # were resized in [0, 1] may end a little above 1.  What lies between is

@@ -249,7 +249,12 @@ def _with(key: str, index, value, dtype=None) -> dict[str, np.ndarray]:
         ),
         (
             _with("y_train", 0, -1),
-            "train split: expected labels from 0 on; got labels from -1 to 3",
+            "train split: expected labels from 0 on, .*; got labels from -1 to 3",
+        ),
+        (
+            _with("y_train", 0, 2_000_000_000),
+            "train split: expected labels from 0 on, each with images; got "
+            "labels from 0 to 2000000000",
         ),
         (
             _with("y_test", 0, 4),
@@ -257,7 +262,7 @@ def _with(key: str, index, value, dtype=None) -> dict[str, np.ndarray]:
         ),
         (
             _with("x_train", (3, 0, 0, 0), np.nan, np.float32),
-            r"train split: expected .* in \[0, 1\] .*; got values from nan",
+            "train split: expected images of numbers; some are NaN",
         ),
         (
             {"x_test": np.linspace(0, 1.04, 12 * 90).reshape(12, 6, 5, 3)},
@@ -622,6 +627,51 @@ def test_what_keras_loads_keeps_its_own_test_split():
     np.testing.assert_array_equal(read.test.labels, labels[80:, 0])
 
 
+def _thirds(form: str) -> tuple:
+    """Dark images to learn from, brighter ones to choose by and to test."""
+    thirds = []
+    for shade, num in ((10, 40), (20, 8), (30, 12)):
+        images = np.full((num, 2, 2, 3), shade, np.uint8)
+        labels = np.arange(num) % 4
+        pair = (images, labels)
+        if form == "tf.data":
+            pair = tf.data.Dataset.from_tensor_slices(pair).batch(5)
+        thirds.append([*pair] if form == "lists" else pair)
+    return tuple(thirds)
+
+
+@pytest.mark.parametrize("form", ["tuples", "lists", "tf.data"])
+def test_splits_that_are_given_stay_what_they_are(form):
+    train, validation, test = _thirds(form)
+    cut = {"validation_fraction": 0.25, "seed": 0}
+    read = datasets.of((train, validation, test), **cut)
+    for split, shade, num in zip(
+        *((read.train, read.validation, read.test), (10, 20, 30), (40, 8, 12)),
+        strict=True,
+    ):
+        assert len(split) == num and np.all(split.images == shade)
+    assert read.num_classes == 4
+    # In an order of no meaning, see `_shuffled`.
+    assert read.train.labels.tolist() != [*range(4)] * 10
+
+    read = datasets.of((train, test), **cut)
+    assert tuple(map(len, (read.train, read.validation))) == (30, 10)
+    assert np.all(read.test.images == 30) and len(read.test) == 12
+
+
+def test_a_split_that_is_given_is_checked():
+    train, validation, test = _thirds("tuples")
+    cut = {"validation_fraction": 0.1, "seed": 0}
+    few = (validation[0][:3], validation[1][:3])
+    with pytest.raises(DataError, match="validation split: .* none of 3"):
+        datasets.of((train, few, test), **cut)
+    small = (np.zeros((8, 1, 2, 3), np.uint8), validation[1])
+    with pytest.raises(DataError, match="training images are .* validation"):
+        datasets.of((train, small, test), **cut)
+    with pytest.raises(DataError, match="got a dict of x_train, y_train"):
+        datasets.of({"x_train": train[0], "y_train": train[1]}, **cut)
+
+
 def _made_by_hand(scale: float = 1.0, missing: int | None = None) -> Dataset:
     """Sorted by class, floats up to `scale`."""
     images = np.linspace(0, scale, 80 * 4, dtype=np.float32)
@@ -656,9 +706,17 @@ def test_a_tf_data_set_with_images_of_many_shapes_is_refused():
     [
         ([], "the data set is empty"),
         ([np.zeros(3)], r"\(images, labels\); got elements of type ndarray"),
+        ([(np.zeros((2, 2, 2)), [0, 1], [1, 1])], "type tuple of 3"),
         ([(np.zeros((4, 2, 2)), np.array([0, 1, 3, 3]))], "none of 2"),
     ],
 )
 def test_data_that_is_no_data_set_is_refused(batches, message):
     with pytest.raises(DataError, match=message):
         datasets.from_batches(batches)
+
+
+def test_classes_may_be_false_and_true():
+    images = np.arange(40 * 4, dtype=np.uint8).reshape(40, 2, 2)
+    read = datasets.from_arrays(images, np.arange(40) % 2 == 1)
+    assert read.num_classes == 2
+    assert read.train.labels.dtype == np.int32
