@@ -47,7 +47,7 @@ _EXPORTS = {
     "num_params": "cost",
     "search": "compression",
 }
-_MODULES = ("baselines", "datasets", "objective")
+_MODULES = ("baselines", "datasets", "export", "objective")
 
 __all__ = sorted([*_EXPORTS, *_MODULES])
 

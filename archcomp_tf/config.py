@@ -8,6 +8,7 @@ changes a few lines.
 from __future__ import annotations
 
 import dataclasses
+import os
 import typing
 from collections.abc import Mapping
 from typing import Any
@@ -32,13 +33,28 @@ _DISTILLATION = {"temperature": 4.0, "label_weight": 0.2}
 # more, see results/README.md.
 _LONG_EPOCHS, _LONG_TEMPERATURE = 40, 8.0
 # Where a run is made, not what: it goes on where these differ.
-MACHINE_FIELDS = ("num_workers", "data_dir")
+_MACHINE_FIELDS = ("num_workers", "data_dir")
 # A round keeps no more processes busy, and each of them holds the images.
 _LABELS_A_ROUND = 4
 
 
 class ConfigError(ValueError):
     """A configuration that cannot be run."""
+
+
+def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of two configs has to be alike for a run to go on by either.
+
+    Not where it is made, nor in which folders the model and the images lie:
+    what they hold is compared by itself.
+    """
+    kept = {k: v for k, v in config.items() if k not in _MACHINE_FIELDS}
+    if str(kept.get("dataset", "")).endswith(".npz"):
+        kept["dataset"] = os.path.basename(kept["dataset"])
+    if teacher := kept.get("teacher"):
+        name = os.path.basename(teacher.get("model", ""))
+        kept["teacher"] = teacher | {"model": name}
+    return kept
 
 
 def recipe_config(**fields: Any) -> ml_collections.ConfigDict:

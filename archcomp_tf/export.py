@@ -103,10 +103,11 @@ def export_onnx(model: keras.Model, path: str | os.PathLike) -> None:
     """Writes an ONNX file of a network, where tf2onnx is installed.
 
     Its one input, "image", takes float32 `[N, height, width, channels]`, any N,
-    with values in [0, 1]; its one output is the model's.
+    with the values that the model takes: a student those that its teacher
+    takes; its one output is the model's.
 
     Args:
-      model: float images in [0, 1] -> logits or probabilities.
+      model: float images -> logits or probabilities.
       path: where to; ends in ".onnx".
     """
     # Keras writes no model that was never called.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import logging
 import os
 from typing import Any
@@ -21,8 +22,8 @@ from archcomp_tf.architecture import Architecture
 from archcomp_tf.backend import check_tensorflow
 from archcomp_tf.binary import as_two_classes
 from archcomp_tf.config import (
-    MACHINE_FIELDS,
     ConfigError,
+    comparable,
     make_limits,
     make_objective,
 )
@@ -100,7 +101,7 @@ class Run:
         )
         self._chief_address = take_chief_address()
         self.workdir = WorkingDirectory(
-            workdir, config.to_dict(), may_differ=MACHINE_FIELDS
+            workdir, config.to_dict(), comparable=comparable
         )
         if self._teacher_digest:
             self._check_input("teacher", self._teacher_digest)
@@ -148,8 +149,13 @@ class Run:
     @functools.cached_property
     def _teacher_digest(self) -> str | None:
         """Of a teacher that is given; None where there is none, any more."""
-        if self._given_teacher is not None:
-            return datasets.digest_of(*self._given_teacher.get_weights())
+        if (teacher := self._given_teacher) is not None:
+            # Weights alone do not tell what is done to an image first.
+            layers = keras.saving.serialize_keras_object(teacher)
+            text = json.dumps(_without_names(layers), sort_keys=True)
+            return datasets.digest_of(
+                np.frombuffer(text.encode(), np.uint8), *teacher.get_weights()
+            )
         path = self.config.teacher.model
         if not path or not os.path.isfile(path):
             return None
@@ -381,3 +387,21 @@ class Run:
             "num_params": cost.num_params(architecture, *shape),
             "num_flops": cost.num_flops(architecture, *shape),
         }
+
+
+# Of what Keras writes of a model: what differs where it is made once more.
+_NAMES = ("name", "keras_history", "input_layers", "output_layers")
+_NO_LAYERS = ("build_config", "compile_config")
+
+
+def _without_names(config: Any) -> Any:
+    """A serialized model without the names that Keras counts up."""
+    if isinstance(config, list | tuple):
+        return [*map(_without_names, config)]
+    if not isinstance(config, dict):
+        return config
+    return {
+        key: _without_names(value)
+        for key, value in config.items()
+        if key not in _NAMES + _NO_LAYERS
+    }

@@ -25,7 +25,7 @@ import contextlib
 import json
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 from archcomp_tf.atomic import replacing
@@ -45,7 +45,7 @@ class WorkingDirectory:
     Args:
       path: the directory; made if it is not there.
       config: what is run in it, as JSON values.
-      may_differ: fields of the config that say where it is run, not what.
+      comparable: what of two configs has to be alike.
 
     Raises:
       OtherConfigError: it holds results of another config.
@@ -57,7 +57,7 @@ class WorkingDirectory:
         path: str | os.PathLike,
         config: dict[str, Any],
         *,
-        may_differ: Sequence[str] = (),
+        comparable: Callable[[dict[str, Any]], dict[str, Any]] = dict,
     ):
         self.path = pathlib.Path(path)
         self.path.mkdir(parents=True, exist_ok=True)
@@ -68,8 +68,7 @@ class WorkingDirectory:
             return
         # A run that left nothing else was refused, or ended before it began.
         if known is not None and len(list(self.path.iterdir())) > 1:
-            here = {name: config.get(name) for name in may_differ}
-            if differing := _differences(known | here, config | here):
+            if differing := _differences(comparable(known), comparable(config)):
                 raise OtherConfigError(
                     f"{self.path} holds a run with another config: "
                     f"{'; '.join(differing)}. Give another --workdir, or the "

@@ -249,7 +249,7 @@ def _with(key: str, index, value, dtype=None) -> dict[str, np.ndarray]:
         ),
         (
             _with("y_train", 0, -1),
-            "train split: expected labels from 0 on, .*; got labels from -1 to 3",
+            "train split: expected labels from 0 on, .* got labels from -1 to",
         ),
         (
             _with("y_train", 0, 2_000_000_000),

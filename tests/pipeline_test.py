@@ -528,6 +528,56 @@ def test_a_run_with_another_teacher_is_refused(tmp_path):
         Pipeline(config, tmp_path, teacher=other, dataset=tiny.dataset())
 
 
+def test_a_teacher_that_is_given_other_values_is_another(tmp_path):
+    layers = keras.layers
+    network = build(Architecture.parse("conv3x3-4"), tiny.SHAPE, 2)
+
+    def teacher(change):
+        images = keras.Input(tiny.SHAPE)
+        # Counted up by Keras, as is the model.
+        return keras.Model(images, network(layers.ReLU()(change(images))))
+
+    config = tiny.config("")
+    config.teacher.architecture = ""
+    config.space.around = "conv3x3-4"
+    given = teacher(lambda images: images / 255.0)
+    Pipeline(config, tmp_path, teacher=given, dataset=tiny.dataset()).teacher()
+    again = teacher(lambda images: images / 255.0)
+    assert again.name != given.name
+    Pipeline(config, tmp_path, teacher=again, dataset=tiny.dataset())
+    for change in (
+        lambda images: images / 127.5,
+        lambda images: 1 - images / 255.0,
+        layers.Rescaling(1 / 255),
+    ):
+        with pytest.raises(OtherConfigError, match="with another teacher"):
+            Pipeline(
+                *(config, tmp_path),
+                teacher=teacher(change),
+                dataset=tiny.dataset(),
+            )
+
+
+def test_a_run_goes_on_with_its_files_in_another_folder(tmp_path):
+    config = tiny.config(tiny.write_npz(tmp_path / "data.npz"))
+    path, workdir = tmp_path / "teacher.keras", tmp_path / "workdir"
+    config.teacher.architecture, config.teacher.model = "", str(path)
+    build(Architecture.parse("conv3x3-4"), tiny.SHAPE, 2).save(path)
+    Pipeline(config, workdir).teacher()
+    folder = tmp_path / "moved"
+    folder.mkdir()
+    for name in ("data.npz", "teacher.keras"):
+        shutil.move(tmp_path / name, folder / name)
+    config.dataset = str(folder / "data.npz")
+    config.teacher.model = str(folder / "teacher.keras")
+    Pipeline(config, workdir).teacher()  # done before
+    with np.load(folder / "data.npz") as arrays:
+        others = {name: array[::-1] for name, array in arrays.items()}
+    np.savez(folder / "data.npz", **others)
+    with pytest.raises(OtherConfigError, match="with another data set"):
+        Pipeline(config, workdir).corpus()
+
+
 def test_a_run_whose_teacher_was_saved_anew_is_refused(tmp_path):
     path, workdir = tmp_path / "teacher.keras", tmp_path / "workdir"
     config = tiny.config("")
