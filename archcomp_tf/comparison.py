@@ -18,6 +18,7 @@ from archcomp_tf.results import (
     better_controls,
     file_title,
     headline,
+    known_text,
     mean_and_spread,
     megaflops,
     num_file_images,
@@ -78,13 +79,13 @@ def answer_section(results: Mapping[str, Any]) -> str:
                     f"teacher in float32 {text(before[field])}",
                 )
             )
-    num_labels = results["search"]["num_labels"]
     return "\n".join(
         [
             page.paragraph(
                 f"{results['dataset']}, seed {results['seed']}, "
-                f"{wanted(results['config'])}: {num_labels} networks were "
-                "trained to find this one",
+                f"{wanted(results['config'])}: "
+                f"{results['search']['num_labels']} networks"
+                f"{known_text(results)} were trained to find this one",
                 "kicker",
             ),
             f"<h1>{headline(results)}</h1>",

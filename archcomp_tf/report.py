@@ -12,6 +12,7 @@ from archcomp_tf.results import (
     better_controls,
     file_title,
     headline,
+    known_text,
     mean_and_spread,
     megaflops,
     networks,
@@ -112,15 +113,13 @@ def summary_table(runs: Sequence[Mapping[str, Any]]) -> str:
             100 * run["teacher"]["test_accuracy"] - test
             for run, test in zip(runs, tests, strict=True)
         ]
-        ratios = [
-            run["teacher"]["num_params"] / size
-            for run, size in zip(runs, sizes, strict=True)
-        ]
+        before = [run["teacher"]["num_params"] for run in runs]
         rows.append(
             (
                 _title(name),
                 f"{np.mean(sizes):,.0f}",
-                f"{np.mean(ratios):.1f}x",
+                # Not the mean of ratios, which the smallest would make up.
+                f"{np.mean(before) / np.mean(sizes):.1f}x",
                 _mean_and_spread(tests),
                 "" if name == "teacher" else _mean_and_spread(lost),
             )
@@ -149,8 +148,8 @@ def results_text(results: Mapping[str, Any]) -> str:
 Student: `{student["architecture"]}`
 {start}: `{teacher["architecture"]}`
 Asked for: `{wanted(results["config"])}`.
-Labels: {results["search"]["num_labels"]} in {results["search"]["num_rounds"]} \
-rounds. Time: {seconds}.
+Labels: {results["search"]["num_labels"]}{known_text(results)} in \
+{results["search"]["num_rounds"]} rounds. Time: {seconds}.
 """
 
 

@@ -127,6 +127,12 @@ def headline(results: Mapping[str, Any]) -> str:
     )
 
 
+def known_text(results: Mapping[str, Any]) -> str:
+    """What stands behind the number of labels: how many were known before."""
+    known = results["search"].get("num_known", 0)
+    return f" beside {known} known ones" if known else ""
+
+
 def wanted(config: Mapping[str, Any]) -> str:
     """What a run is after as it would be written: "Budget(max_params=7)".
 

@@ -141,6 +141,9 @@ def test_the_text_says_what_was_run_for_how_long_and_what_came_out():
     assert "Asked for: `Budget(max_params=50000)`.\n" in text
     assert "Labels: 40 in 3 rounds. Time: teacher 12 s, search 100 s.\n" in text
     assert text.endswith("\n") and not text.endswith("\n\n")
+    begun = RESULTS | {"search": RESULTS["search"] | {"num_known": 36}}
+    text = report.results_text(begun)
+    assert "Labels: 40 beside 36 known ones in 3 rounds." in text
 
 
 def test_a_control_that_did_better_stands_beside_the_answer():
@@ -174,11 +177,11 @@ def test_the_summary_averages_runs_and_says_how_they_differ():
     runs = [run(0, 0.99, 0.98), run(1, 0.97, 0.98)]
     lines = report.summary_table(runs).splitlines()
     cells = [[c.strip() for c in line.split("|")[1:-1]] for line in lines]
-    # Sizes 10 and 20: 15, 100 and 50 times smaller.  Lost: 1 and -1 points.
+    # Sizes 10 and 20 of 1000: 15 in the mean.  Lost: 1 and -1 points.
     assert cells[3] == [
         "**student**",
         "15",
-        "75.0x",
+        "66.7x",
         "98.00 +- 0.00",
         "0.00 +- 1.41",
     ]
