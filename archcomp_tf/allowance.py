@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.limits import MEASURED, Costs, LimitError, Limits
+from archcomp_tf.progress import Progress
 from archcomp_tf.samples import initial_samples
 from archcomp_tf.search_space import SearchSpace
 from archcomp_tf.surrogates import Surrogate
@@ -20,7 +21,7 @@ from archcomp_tf.workdir import WorkingDirectory
 _LOGGER = logging.getLogger(__name__)
 
 # For what costs are guessed from: more than it has numbers to fit.
-_NUM_MEASURED = 16
+NUM_MEASURED = 16
 
 _COSTS = "search/costs.json"  # those that were measured
 
@@ -116,13 +117,22 @@ class Allowance:
         _LOGGER.info(
             "%s: %d networks are measured, the others guessed from these",
             " and ".join(self._measured),
-            _NUM_MEASURED,
+            NUM_MEASURED,
         )
-        samples = initial_samples(self._space, _NUM_MEASURED, self._seed)
+        samples = initial_samples(self._space, NUM_MEASURED, self._seed)
         samples = [sample.compact for sample in samples]
+        progress = Progress("measured", len(samples) * len(self._measured))
+
+        def told(name, *network):
+            cost = self._measured[name](*network)
+            progress.advance(f"{name} {cost:.4g}")
+            return cost
+
         return {
-            name: Surrogate(measure, samples, *self._images)
-            for name, measure in self._measured.items()
+            name: Surrogate(
+                functools.partial(told, name), samples, *self._images
+            )
+            for name in self._measured
         }
 
     @functools.cached_property

@@ -88,6 +88,22 @@ def test_proposals_are_foretold_to_be_as_small_as_is_wanted(tmp_path, limit):
     assert (limited["corpus"] == free["corpus"]) == known
 
 
+def test_what_has_to_be_measured_is_foretold(tmp_path):
+    # No limit that any network breaks.
+    huge = {"limits.max_file_bytes": 10**9, "limits.max_params": 10**9}
+    free = _run(tmp_path / "free", **{"limits.max_params": 10**9})
+    limited = _run(tmp_path / "limited", **huge)
+    one, two = (
+        {step.stage: step for step in forecast.forecast(run)}
+        for run in (free, limited)
+    )
+    assert "16 networks measured, for max_file_bytes; " in two["corpus"].what
+    assert "measured" not in one["corpus"].what
+    for stage in ("corpus", "search"):
+        assert two[stage].seconds > one[stage].seconds + 5
+    assert two["students"].seconds == one["students"].seconds
+
+
 def test_where_nothing_is_as_small_any_sample_is_foretold(tmp_path):
     run = _run(tmp_path / "limited", **{"limits.max_params": 1})
     assert _seconds(run) == _seconds(_run(tmp_path / "free"))
