@@ -43,7 +43,9 @@ class ArchitectureAutoencoder(keras.Model):
 
     Args:
       space: the space, or its `to_dict()`.
-      channels: C, numbers of z a slot; D = L * C is the embedding's size.
+      channels: C, numbers of z a slot, at least 3; D = L * C is the embedding's
+        size.  A slot's numbers are normalised, which takes two of them: with 8
+        networks are decoded as they were, with 4 hardly one is.
       width: channels of the hidden convolutions.
       num_heads: K, members of the accuracy ensemble.
       noise: standard deviation of the noise on z while training.
@@ -66,6 +68,10 @@ class ArchitectureAutoencoder(keras.Model):
         noise: float = 0.1,
         **kwargs,
     ):
+        if channels < 3:
+            raise ValueError(
+                f"Expected at least 3 channels a slot; got {channels}."
+            )
         if isinstance(space, dict):
             space = SearchSpace.from_dict(space)
         encoding = Encoding(space)

@@ -223,7 +223,10 @@ class CapacityOracle:
         self._seed = seed
         self._widest = [max(slot.filters, default=0) for slot in space.slots]
         self._full = [
-            sum(max(self._KINDS[kind] for kind in slot.kinds) for slot in stage)
+            sum(
+                max(self._KINDS.get(kind, 0.0) for kind in slot.kinds)
+                for slot in stage
+            )
             for stage in self._stages(space.slots)
         ]
 

@@ -114,3 +114,8 @@ def test_a_network_outside_the_space_is_refused_by_slot_and_field():
     stranger = Architecture.parse("conv3x3-4 conv3x3-5 identity")
     with pytest.raises(ValueError, match=r"Slot 1 .*filters 5 is not one of"):
         autoencoder.encode([stranger])
+
+
+def test_too_few_numbers_a_slot_to_be_normalised_are_refused():
+    with pytest.raises(ValueError, match="at least 3 channels a slot; got 2"):
+        ArchitectureAutoencoder(SPACE, channels=2)

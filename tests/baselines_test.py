@@ -16,6 +16,7 @@ from archcomp_tf.compression import search
 from archcomp_tf.corpus import FAILED, OK
 from archcomp_tf.layer import Layer
 from archcomp_tf.ledger import EvaluationError
+from archcomp_tf.limits import Limits
 from archcomp_tf.objective import Budget, LogParams
 from archcomp_tf.samples import initial_samples
 from archcomp_tf.search_space import SearchSpace, Slot
@@ -384,3 +385,19 @@ def test_the_papers_way_labels_samples_and_then_what_the_descent_found():
     assert len(set(networks)) == 24
     assert networks[:20] == initial_samples(SPACE, 20, seed=0)
     assert len(result.traces) == 1
+
+
+def test_evolution_finds_the_one_member_of_a_space():
+    space = SearchSpace((Slot(("conv",), filters=(4,)),), INPUT_SHAPE, 10)
+    result = baselines.regularized_evolution(
+        *(space, _evaluate), num_labels=8, objective=LogParams(), seed=0
+    )
+    assert [str(r.architecture) for r in result.history] == ["conv3x3-4"]
+
+
+@pytest.mark.parametrize("baseline", [_random_search, _width_scaling])
+def test_what_is_no_objective_is_refused_before_a_label_is_paid_for(baseline):
+    asked = []
+    with pytest.raises(TypeError, match="Expected an objective"):
+        baseline(evaluate=asked.extend, objective=Limits(max_params=10))
+    assert not asked

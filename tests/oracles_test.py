@@ -16,7 +16,7 @@ from archcomp_tf.oracles import (
     highest_objective,
     read_table,
 )
-from archcomp_tf.search_space import SearchSpace
+from archcomp_tf.search_space import SearchSpace, Slot
 
 TEACHER = Architecture.parse(
     "conv3x3-32 conv3x3-32 max_pool2x2/2 conv3x3-64 conv3x3-64"
@@ -184,6 +184,16 @@ def test_a_wrong_table_is_refused_by_name_and_line(tmp_path, old, new, message):
     with pytest.raises(ValueError, match=message) as error:
         Table.from_csv(path, SMALL)
     assert str(path) in str(error.value)
+
+
+def test_a_layer_that_the_formula_does_not_know_adds_nothing():
+    slots = (Slot(("max_pool", "conv"), filters=(4, 8)), Slot(("max_pool",)))
+    oracle = CapacityOracle(SearchSpace(slots, (8, 8, 3), 10))
+    pools, conv = map(
+        Architecture.parse, ("max_pool3x3 max_pool3x3", "conv3x3-8 max_pool3x3")
+    )
+    assert oracle.accuracy(pools) == pytest.approx(0.1)
+    assert oracle.accuracy(conv) > 0.9
 
 
 def test_climbs_find_the_best_of_a_formula():
