@@ -162,7 +162,10 @@ def ends(model: keras.Model) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     outs = getattr(model, "outputs", None) or []
     expected = "a graph of [one input, one output]"
     if not ins:
-        got = "none (call or build it first; a subclassed model has no graph)"
+        got = (
+            "none (call or build it first; a subclassed model has no graph, "
+            "but keras.Model(i, model.call(i)) with i = keras.Input(shape) has)"
+        )
         raise UnsupportedModelError(model, expected, got)
     if len(ins) != 1 or len(outs) != 1:
         names = [[made_by(x)[0].name for x in side] for side in (ins, outs)]

@@ -29,7 +29,7 @@ from archcomp_tf.config import (
 )
 from archcomp_tf.corpus import OK, Corpus, Record
 from archcomp_tf.datasets import Dataset, Split
-from archcomp_tf.fitting import MIN_LABELS, check_num_labels
+from archcomp_tf.fitting import MIN_LABELS
 from archcomp_tf.importer import from_keras
 from archcomp_tf.inference import check_fit
 from archcomp_tf.keras_graph import UnsupportedModelError
@@ -81,7 +81,12 @@ class Run:
         self._given_dataset = dataset
         self._binaries = binaries
         if not config.corpus:  # there is something to learn from already
-            check_num_labels(config.labels.num_initial)
+            if config.labels.num_initial < MIN_LABELS:
+                raise ConfigError(
+                    f"Expected labels.num_initial to be at least {MIN_LABELS}, "
+                    "which the accuracy head needs; got "
+                    f"{config.labels.num_initial}."
+                )
             if config.labels.num_initial >= config.labels.num_labels:
                 raise ConfigError(
                     "Expected labels.num_labels to be more than "

@@ -514,6 +514,28 @@ def test_a_model_without_a_classifier_is_refused():
     assert refused(keras.Model(image, image, name="empty"), "empty")
 
 
+def test_of_a_subclassed_model_its_call_is_read():
+    class Subclassed(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.conv = layers.Conv2D(4, 3, padding="same", activation="relu")
+            self.pool = layers.GlobalAveragePooling2D()
+            self.classifier = layers.Dense(3)
+
+        def call(self, images):
+            return self.classifier(self.pool(self.conv(images)))
+
+    model = Subclassed()
+    images = np.random.default_rng(0).uniform(size=(2, 8, 8, 3))
+    expected = model(images)
+    with pytest.raises(UnsupportedModelError, match=r"model\.call\(i\)"):
+        from_keras(model)
+    i = keras.Input((8, 8, 3))
+    functional = keras.Model(i, model.call(i))
+    np.testing.assert_allclose(functional(images), expected, atol=1e-6)
+    assert str(from_keras(functional)) == "conv3x3-4"
+
+
 def test_a_model_without_a_graph_is_refused():
     assert refused(keras.Sequential([layers.Dense(2)], name="open"), "open")
     assert refused(keras.Model(name="bare"), "bare")

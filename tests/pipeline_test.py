@@ -627,7 +627,7 @@ def test_what_is_no_objective_is_refused_at_once(tmp_path, objective):
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("labels.num_initial", 4, f"at least {MIN_LABELS} labelled"),
+        ("labels.num_initial", 4, f"num_initial to be at least {MIN_LABELS}"),
         ("labels.num_labels", 8, "num_labels to be more than"),
         ("objective.name", "Smallest", "Unknown objective 'Smallest'"),
     ],
