@@ -331,7 +331,7 @@ def expected_improvement(
     count_params = count_params or space.count_params
     ledger = _ledger(space, evaluate, count_params, num_labels, objective)
     if num_initial is None:
-        num_initial = num_samples(num_labels)
+        num_initial = min(num_labels, num_samples(num_labels))
     rng = np.random.default_rng(seed)
     ledger.label(initial_samples(space, num_initial, seed))
     if autoencoder is None:

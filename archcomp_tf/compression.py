@@ -57,7 +57,7 @@ def num_samples(num_labels: int) -> int:
 
     Half of them and 16 at most, but no fewer than the accuracy head needs.
     """
-    return min(num_labels, 16, max(MIN_LABELS, num_labels // 2))
+    return min(16, max(MIN_LABELS, num_labels // 2))
 
 
 def search(
@@ -169,7 +169,7 @@ def search(
     ledger.round_size(labels_a_round)  # refuses what is no such number
     if num_initial is None:
         enough = ledger.num_ok >= MIN_LABELS
-        num_initial = 0 if enough else num_samples(num_labels)
+        num_initial = 0 if enough else min(num_labels, num_samples(num_labels))
     check_num_labels(ledger.num_ok + num_initial)
     rng = np.random.default_rng(seed)
     if num_initial:

@@ -146,7 +146,7 @@ def _check_number(
         limits = (
             f"from {least:g} to {most:g}"
             if most < math.inf
-            else (f"of at least {least:g}")
+            else f"of at least {least:g}"
         )
         raise ValueError(f"Expected a {name} {limits}; got {value}.")
 

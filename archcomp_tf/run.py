@@ -48,6 +48,11 @@ from archcomp_tf.workers import take_chief_address
 
 _LOGGER = logging.getLogger(__name__)
 
+# Of what Keras writes of a model: the names that it counts up, and what is no
+# layer.
+_NAMES = ("name", "keras_history", "input_layers", "output_layers")
+_NO_LAYERS = ("build_config", "compile_config")
+
 
 class Run:
     """One compression in one working directory.
@@ -394,13 +399,8 @@ class Run:
         }
 
 
-# Of what Keras writes of a model: what differs where it is made once more.
-_NAMES = ("name", "keras_history", "input_layers", "output_layers")
-_NO_LAYERS = ("build_config", "compile_config")
-
-
 def _without_names(config: Any) -> Any:
-    """A serialized model without the names that Keras counts up."""
+    """A serialized model as it is when it is made once more."""
     if isinstance(config, list | tuple):
         return [*map(_without_names, config)]
     if not isinstance(config, dict):

@@ -199,7 +199,7 @@ def test_bad_arrays_are_one_error(tmp_path, changes, message):
     [
         (["--config.dataset=no_such_set"], "Unknown data set 'no_such_set'"),
         (["--config.dataset=none.npz"], "There is no file none.npz"),
-        (["--config.labels.num_initial=3"], "at least 8 labelled"),
+        (["--config.labels.num_initial=3"], "num_initial to be at least 8"),
         (["--config.labels.num_labels=2"], "num_labels to be more than"),
         (["--config.space.num_widths=0"], "at least one choice of filters"),
         (["--config.space.divisor=0"], "a divisor of at least 1; got 0"),
