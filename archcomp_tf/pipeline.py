@@ -104,9 +104,9 @@ def compress(
         kept, and decide whether it is given values from 0 to 1 or from 0 to
         255.
       data: arrays (images, labels) or a `tf.data.Dataset` of them, from which
-        `datasets.from_arrays` cuts validation and test splits; or what
-        `keras.datasets.NAME.load_data()` gives; or a name or an `.npz` file for
-        `datasets.load`; or a `Dataset`.
+        `datasets.from_arrays` cuts validation and test splits; or a tuple of
+        two of them, training and test, or of three, with validation between;
+        or a name or an `.npz` file for `datasets.load`; or a `Dataset`.
       objective: what to look for, or `Limits` that the student must keep to.
       num_labels: how many networks are trained for the search.
       workdir: where everything is left; a run that was killed goes on there.

@@ -331,16 +331,12 @@ def test_labels_are_spent_on_nothing_that_exceeds_a_limit(method):
         assert len(result.predictions) == 10  # all but the samples
 
 
-def _keeping(architecture):
-    return COUNT(architecture) <= 600
-
-
 def test_what_stands_in_for_proposals_keeps_to_the_limits_too():
     asked = []
 
     def keeps(architecture):
         asked.append(architecture)
-        return _keeping(architecture)
+        return COUNT(architecture) <= 600
 
     result = search(
         SPACE,
@@ -351,12 +347,12 @@ def test_what_stands_in_for_proposals_keeps_to_the_limits_too():
         keeps=keeps,
         autoencoder=_embedding(),
     )
-    kept = [_keeping(r.architecture) for r in result.history]
-    assert not all(kept[:16]) and len(kept) == 24
-    assert all(kept[16:])
-    assert _keeping(result.best.architecture)
     # It may take seconds.
     assert len(asked) == len(set(asked))
+    kept = [keeps(r.architecture) for r in result.history]
+    assert not all(kept[:16]) and len(kept) == 24
+    assert all(kept[16:])
+    assert keeps(result.best.architecture)
 
 
 def test_what_fails_is_made_up_for_before_anything_is_learnt():
