@@ -69,103 +69,15 @@ def forecast(run: Run) -> list[Step]:
     Raises:
       ValueError: teacher and data do not fit, or one of them cannot be used.
     """
-    config = run.config
-    labels, student = config.labels, config.student
-    teacher, shape, size, training = _teacher(run)
-    clock = _Clock(run, *_speeds())
-
-    around = run.named_architecture or teacher
-    space = run.space_around(around.compact, shape)
-    samples = initial_samples(
-        space, _NUM_SAMPLES, run.seed, lambda a: _excess(run, a, shape)
-    )
-    small = [a for a in samples if _is_small(run, a, shape)]
-    costs = [clock.image(a, shape) for a in samples]
-    costly = float(
-        np.quantile(
-            [clock.image(a, shape) for a in small or samples], _COSTLY_QUANTILE
-        )
-    )
-    label_recipe = Recipe(**labels.recipe)
-    recipe = Recipe(**student.recipe)
-    sample = clock.training(label_recipe, float(np.mean(costs)))
-    # Each proposal's costs are measured, and those of some that break a limit.
-    measured = [name for name in MEASURED if config.limits[name]]
-    measuring = _MEASURING_SECONDS * len(measured)
-    thinking = _THINKING_SECONDS + 2 * measuring
-    proposal = clock.training(label_recipe, costly) + thinking
-    final = clock.training(recipe, costly)
-    num_initial = 0 if config.corpus else labels.num_initial
-    num_proposed = labels.num_labels - num_initial
-    # A single finalist is not trained before it is the student.
-    chosen = student.num_finalists > 1
-    finalists = student.num_finalists * student.num_seeds * chosen
-    tuned = student.num_tuning_trials > 1
-    others = [
-        clock.training(recipe, clock.image(TEACHERS[n], shape))
-        for n in student.controls
-    ]
-    elsewhere = f" around {config.space.around}" * bool(config.space.around)
-    each = f"{label_recipe.epochs} epochs of {clock.images(label_recipe):,}"
-    long = f"{recipe.epochs} epochs of {clock.images(recipe):,} images"
+    plan = _Plan(run)
     steps = [
-        _teacher_step(run, clock, size, training, clock.image(teacher, shape)),
-        Step(
-            "corpus",
-            f"{NUM_MEASURED} networks measured, for {' and '.join(measured)}; "
-            * bool(measured)
-            + (
-                f"{num_initial} samples trained for {each} images"
-                if num_initial
-                else f"no samples, with the labels of {config.corpus}"
-            ),
-            NUM_MEASURED * measuring + num_initial * sample,
-        ),
-        Step(
-            "autoencoder",
-            f"an embedding of {config.autoencoder.num_architectures:,} "
-            f"networks{elsewhere}, none of them trained",
-            _EMBEDDING_SECONDS,
-        ),
-        Step(
-            "search",
-            f"{num_proposed} proposals trained for {each} images"
-            + (
-                f", the best {student.num_finalists} {student.num_seeds} "
-                f"times for {long}"
-                if chosen
-                else ""
-            ),
-            num_proposed * proposal + finalists * final,
-        ),
-        Step(
-            "students",
-            f"{student.num_tuning_trials} recipes tried on the best, "
-            f"{student.num_seeds} trainings by the best recipe"
-            if tuned
-            else "the best of these trainings"
-            if chosen
-            else f"the best trained {student.num_seeds} times for {long}",
-            # The base recipe's trial is a finalist's training, the best one's
-            # is the first of the student's.
-            (student.num_tuning_trials - chosen) * tuned * final
-            + (student.num_seeds - tuned) * (tuned or not chosen) * final,
-        ),
-        Step(
-            "controls",
-            "the teacher made narrower"
-            + "".join(f", {name}" for name in student.controls)
-            + f", the best of {labels.num_labels} random networks: trained "
-            "alike",
-            num_proposed * sample
-            + (finalists + student.num_seeds * (2 - chosen)) * final
-            + student.num_seeds * sum(others),
-        ),
-        Step(
-            "report",
-            "all of them on the test split, once; LiteRT files; report.html",
-            _REPORT_SECONDS,
-        ),
+        plan.teacher(),
+        plan.corpus(),
+        plan.autoencoder(),
+        plan.search(),
+        plan.students(),
+        plan.controls(),
+        plan.report(),
     ]
     return [s for s in steps if run.workdir.find_stage(s.stage) is None]
 
@@ -193,43 +105,215 @@ def forecast_lines(run: Run, steps: list[Step]) -> list[str]:
     ]
 
 
-def _teacher(run: Run) -> tuple[Architecture, Shape, int, Recipe | None]:
-    """The teacher, what its layers take, its size, and how it is trained."""
+class _Plan:
+    """What each stage of a run will do, from its config and its teacher.
+
+    Args:
+      run: the compression.
+    """
+
+    def __init__(self, run: Run):
+        self._run = run
+        config = run.config
+        self._labels, self._student = config.labels, config.student
+        self._recipe = Recipe(**config.student.recipe)
+        self._clock = clock = _Clock(run, *_speeds())
+        self._teacher = _teacher(run)
+        self._shape = shape = self._teacher.input_shape
+
+        around = run.named_architecture or self._teacher.architecture
+        samples = initial_samples(
+            run.space_around(around.compact, shape),
+            _NUM_SAMPLES,
+            run.seed,
+            lambda a: _excess(run, a, shape),
+        )
+        small = [a for a in samples if _is_small(run, a, shape)]
+        costs = [clock.image(a, shape) for a in small or samples]
+        costly = float(np.quantile(costs, _COSTLY_QUANTILE))
+        mean = float(np.mean([clock.image(a, shape) for a in samples]))
+        # Each proposal's costs are measured, and those of some that break a
+        # limit.
+        self._measured = [name for name in MEASURED if config.limits[name]]
+        self._measuring = _MEASURING_SECONDS * len(self._measured)
+        # In words, and in seconds: a sample's label, a proposal's, and a long
+        # training.
+        brief = Recipe(**config.labels.recipe)
+        self._brief, self._long = self._each(brief), self._each(self._recipe)
+        self._sample = clock.training(brief, mean)
+        self._proposal = (
+            clock.training(brief, costly)
+            + _THINKING_SECONDS
+            + 2 * self._measuring
+        )
+        self._final = clock.training(self._recipe, costly)
+
+    def teacher(self) -> Step:
+        teacher, clock = self._teacher, self._clock
+        image = clock.image(teacher.architecture, teacher.input_shape)
+        what = f"{teacher.num_params:,} parameters, "
+        if recipe := teacher.recipe:
+            what += self._each(recipe)
+            seconds = clock.training(recipe, image)
+        else:
+            what += "used as it is"
+            seconds = clock.pass_over_data(image)
+        settings = self._run.config.teacher
+        if epochs := settings.unsmooth_epochs:
+            what += f", a copy trained on for {epochs} without label smoothing"
+            recipe = Recipe(**settings.recipe)
+            seconds += clock.training(
+                dataclasses.replace(recipe, epochs=epochs), image
+            )
+        return Step("teacher", what, seconds)
+
+    def corpus(self) -> Step:
+        what = (
+            f"{self._num_initial} samples trained for {self._brief}"
+            if self._num_initial
+            else f"no samples, with the labels of {self._run.config.corpus}"
+        )
+        if self._measured:
+            names = " and ".join(self._measured)
+            what = f"{NUM_MEASURED} networks measured, for {names}; {what}"
+        return Step(
+            "corpus",
+            what,
+            NUM_MEASURED * self._measuring + self._num_initial * self._sample,
+        )
+
+    def autoencoder(self) -> Step:
+        config = self._run.config
+        elsewhere = f" around {config.space.around}" * bool(config.space.around)
+        return Step(
+            "autoencoder",
+            f"an embedding of {config.autoencoder.num_architectures:,} "
+            f"networks{elsewhere}, none of them trained",
+            _EMBEDDING_SECONDS,
+        )
+
+    def search(self) -> Step:
+        what = f"{self._num_proposed} proposals trained for {self._brief}"
+        if self._num_finalists:
+            what += (
+                f", the best {self._num_finalists} {self._student.num_seeds} "
+                f"times for {self._long}"
+            )
+        return Step(
+            "search",
+            what,
+            self._num_proposed * self._proposal + self._choosing,
+        )
+
+    def students(self) -> Step:
+        num_seeds, num_trials = (
+            self._student.num_seeds,
+            self._student.num_tuning_trials,
+        )
+        chosen, tuned = self._num_finalists > 0, num_trials > 1
+        if tuned:
+            what = (
+                f"{num_trials} recipes tried on the best, {num_seeds} "
+                "trainings by the best recipe"
+            )
+        elif chosen:
+            what = "the best of these trainings"
+        else:
+            what = f"the best trained {num_seeds} times for {self._long}"
+        # The base recipe's trial is a finalist's training, the best one's is
+        # the first of the student's.
+        num_tried = (num_trials - chosen) * tuned
+        num_trained = (num_seeds - tuned) * (tuned or not chosen)
+        return Step("students", what, (num_tried + num_trained) * self._final)
+
+    def controls(self) -> Step:
+        num_seeds, names = self._student.num_seeds, self._student.controls
+        others = sum(
+            self._clock.training(
+                self._recipe, self._clock.image(TEACHERS[name], self._shape)
+            )
+            for name in names
+        )
+        # The narrowed teacher, and a random network that is no finalist.
+        num_trained = num_seeds * (1 if self._num_finalists else 2)
+        return Step(
+            "controls",
+            "the teacher made narrower"
+            + "".join(f", {name}" for name in names)
+            + f", the best of {self._labels.num_labels} random networks: "
+            "trained alike",
+            self._num_proposed * self._sample
+            + self._choosing
+            + num_trained * self._final
+            + num_seeds * others,
+        )
+
+    def report(self) -> Step:
+        return Step(
+            "report",
+            "all of them on the test split, once; LiteRT files; report.html",
+            _REPORT_SECONDS,
+        )
+
+    @property
+    def _num_initial(self) -> int:
+        """Samples that are labelled, where no labels are given."""
+        return 0 if self._run.config.corpus else self._labels.num_initial
+
+    @property
+    def _num_proposed(self) -> int:
+        return self._labels.num_labels - self._num_initial
+
+    @property
+    def _num_finalists(self) -> int:
+        """A single one is not trained before it is the student."""
+        num = self._student.num_finalists
+        return num if num > 1 else 0
+
+    @property
+    def _choosing(self) -> float:
+        """Seconds of the trainings of the finalists of one search."""
+        return self._num_finalists * self._student.num_seeds * self._final
+
+    def _each(self, recipe: Recipe) -> str:
+        """A training by the recipe, in words."""
+        return (
+            f"{recipe.epochs} epochs of {self._clock.images(recipe):,} images"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Teacher:
+    """What is known of the teacher before anything is trained.
+
+    Attributes:
+      architecture: its layers as they are read.
+      input_shape: what these take, behind what is in front.
+      num_params: of all of it.
+      recipe: how it is trained; None where it is already.
+    """
+
+    architecture: Architecture
+    input_shape: Shape
+    num_params: int
+    recipe: Recipe | None = None
+
+
+def _teacher(run: Run) -> _Teacher:
     if known := run.workdir.find_stage("teacher"):
         shape = run.features.input_shape
-        return run.teacher_architecture, shape, known["num_params"], None
+        return _Teacher(run.teacher_architecture, shape, known["num_params"])
     shape = run.dataset.input_shape
     if (model := run.ready_teacher()) is not None:
         front = Preprocessing(model).output_shape
         shape = shape if None in front else front
         # Not all of it may be as its layers are read, see `explain`.
         teacher = run.architecture_of(model).compact
-        return teacher, shape, model.count_params(), None
+        return _Teacher(teacher, shape, model.count_params())
     settings = run.config.teacher
     teacher = named(settings.architecture).compact
     size = num_params(teacher, shape, run.dataset.num_classes)
-    return teacher, shape, size, Recipe(**settings.recipe)
-
-
-def _teacher_step(
-    run: Run, clock: _Clock, size: int, training: Recipe | None, image: float
-) -> Step:
-    """What the teacher's stage does; an image takes it `image` seconds."""
-    what = f"{size:,} parameters, "
-    if training:
-        images = clock.images(training)
-        what += f"{training.epochs} epochs of {images:,} images"
-        seconds = clock.training(training, image)
-    else:
-        what += "used as it is"
-        seconds = clock.pass_over_data(image)
-    if epochs := run.config.teacher.unsmooth_epochs:
-        what += f", a copy trained on for {epochs} without label smoothing"
-        recipe = Recipe(**run.config.teacher.recipe)
-        seconds += clock.training(
-            dataclasses.replace(recipe, epochs=epochs), image
-        )
-    return Step("teacher", what, seconds)
+    return _Teacher(teacher, shape, size, Recipe(**settings.recipe))
 
 
 def _is_small(run: Run, architecture: Architecture, shape: Shape) -> bool:
