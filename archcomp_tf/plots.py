@@ -77,13 +77,16 @@ def predicted_against_true(
 
 
 def regret_curves(
-    path: str | os.PathLike, curves: dict[str, np.ndarray]
+    path: str | os.PathLike,
+    curves: dict[str, np.ndarray],
+    label: str = "regret",
 ) -> matplotlib.figure.Figure:
     """Draws regret against labels: the mean, and a band of one deviation.
 
     Args:
       path: of the picture.
       curves: name of a method -> regrets `[seeds, labels]`.
+      label: what is drawn, where it is no regret.
 
     Returns:
       What is drawn.
@@ -102,7 +105,7 @@ def regret_curves(
             color=line.get_color(),
         )
     axes.set_xlabel("labelled networks")
-    axes.set_ylabel("regret")
+    axes.set_ylabel(label)
     axes.set_yscale("symlog", linthresh=1e-3)  # regrets of 0 are shown too
     axes.legend()
     figure.savefig(path)

@@ -3,10 +3,11 @@
 Accuracies are those of a table, or, around a teacher, of the formula in
 `oracles.py`: no network is trained.  One JSON line a run is appended to
 METHOD.jsonl in --output; runs that are there already are not run again, unless
-they were told to stop at fewer labels.  RESULTS.md and regret_WEIGHT.png are
-over all that is there.
+they were told to stop at fewer labels.  RESULTS.md and its pictures are over
+all that is there.
 """
 
+import dataclasses
 import json
 import logging
 import pathlib
@@ -34,6 +35,11 @@ _FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "The first of them.", 0)
 _LABELS = flags.DEFINE_integer("num_labels", 200, "Labels of a run.", 16)
 _WEIGHTS = flags.DEFINE_list(
     "weights", ["0.05"], "Of log10 parameters in the objective, LogParams."
+)
+_BUDGETS = flags.DEFINE_list(
+    "budgets",
+    [],
+    "In place of weights: how many parameters are allowed, objective Budget.",
 )
 _METHODS = flags.DEFINE_list(
     "methods",
@@ -81,18 +87,19 @@ def main(argv: list[str]) -> int:
     try:
         problem = _problem()
         methods = _methods(problem)
+        objectives = _objectives()
         output.mkdir(parents=True, exist_ok=True)
         _check_folder(output)
         first = _FIRST_SEED.value
         for seed in range(first, first + _SEEDS.value):
             embeddings = {}
-            for weight in map(float, _WEIGHTS.value):
+            for objective in objectives:
                 for method in methods:
                     path = output / f"{method}.jsonl"
-                    done = _runs(path).get((seed, weight))
+                    done = _runs(path).get((seed, objective))
                     if not done or done["max_labels"] < _LABELS.value:
                         run = _measure(
-                            problem, method, seed, weight, embeddings
+                            problem, method, seed, objective, embeddings
                         )
                         with open(path, "a", encoding="utf-8") as file:
                             file.write(json.dumps(run) + "\n")
@@ -138,6 +145,15 @@ def _methods(problem) -> list[str]:
     return methods
 
 
+def _objectives() -> list:
+    """What is looked for, one after the other."""
+    from archcomp_tf.objective import Budget, LogParams
+
+    if _BUDGETS.value:
+        return [Budget(int(budget)) for budget in _BUDGETS.value]
+    return [LogParams(float(weight)) for weight in _WEIGHTS.value]
+
+
 def _problem():
     """An oracle, and the network that is to be made smaller."""
     from archcomp_tf.oracles import CapacityOracle, read_table
@@ -160,20 +176,20 @@ def _problem():
     return CapacityOracle(space, noise=_NOISE), teacher
 
 
-def _measure(problem, method, seed, weight, embeddings) -> dict:
+def _measure(problem, method, seed, objective, embeddings) -> dict:
     import numpy as np
 
     from archcomp_tf import baselines, evaluation
     from archcomp_tf.compression import search
     from archcomp_tf.environment import environment
-    from archcomp_tf.objective import LogParams
+    from archcomp_tf.objective import Budget
     from archcomp_tf.oracles import highest_objective
 
     oracle, teacher = problem
     name, options = _VARIANTS[method]
     options = {
         "num_labels": _LABELS.value,
-        "objective": LogParams(weight),
+        "objective": objective,
         "seed": seed,
         "count_params": oracle.count_params,
         **options,
@@ -194,9 +210,14 @@ def _measure(problem, method, seed, weight, embeddings) -> dict:
     start = time.monotonic()
     result = function(oracle.space, evaluate, **options)
     seconds = time.monotonic() - start
-    curve = evaluation.regret_curve(
-        result, oracle.accuracy, highest_objective(oracle, LogParams(weight))
+    # Within a budget what counts is how much of the teacher's accuracy is lost;
+    # the formula's climbs end too early there to say what its optimum is.
+    aim = (
+        oracle.accuracy(teacher)
+        if isinstance(objective, Budget)
+        else highest_objective(oracle, objective)
     )
+    curve = evaluation.regret_curve(result, oracle.accuracy, aim)
     changes = [0, *(np.flatnonzero(np.diff(curve)) + 1).tolist()]
     reference = (
         _LOWEST_ACCURACY,
@@ -211,16 +232,16 @@ def _measure(problem, method, seed, weight, embeddings) -> dict:
         for num in {*_SHOWN, len(result.history)}
         if num <= len(result.history)
     }
-    print(f"{method} seed {seed} weight {weight}: {curve[-1]:.5f}", flush=True)
+    print(f"{method} seed {seed} {objective}: {curve[-1]:.5f}", flush=True)
     return {
         "problem": _name(),
         "method": method,
         "seed": seed,
-        "weight": weight,
+        **dataclasses.asdict(objective),
         "single_trainings": _SINGLE.value,
         "max_labels": _LABELS.value,
         "num_labels": len(result.history),
-        # [label, regret from there on]
+        # [label, regret from there on]; with a budget the accuracy lost.
         "regret": [[i + 1, round(float(curve[i]), 7)] for i in changes],
         "hypervolume": {str(n): round(v, 5) for n, v in volumes.items()},
         # The oracles take next to no time themselves.
@@ -247,41 +268,64 @@ def _embedding(oracle, teacher, seed: int, num_heads: int):
     return autoencoder, time.monotonic() - start
 
 
-def _runs(path: pathlib.Path) -> dict[tuple[int, float], dict]:
-    """The longest run of each seed and weight."""
+def _runs(path: pathlib.Path) -> dict[tuple, dict]:
+    """The longest run of each seed and objective."""
+    from archcomp_tf.objective import Budget, LogParams
+
     if not path.exists():
         return {}
-    runs: dict[tuple[int, float], dict] = {}
+    runs: dict[tuple, dict] = {}
     for run in map(json.loads, path.read_text().splitlines()):
         run.setdefault("max_labels", run["num_labels"])
-        key = (run["seed"], run["weight"])
+        objective = (
+            Budget(run["max_params"])
+            if "max_params" in run
+            else LogParams(run["weight"])
+        )
+        key = (run["seed"], objective)
         if key not in runs or runs[key]["max_labels"] < run["max_labels"]:
             runs[key] = run
     return runs
 
 
 def _report(output: pathlib.Path) -> str:
-    """Tables and pictures of all runs, a table a weight."""
-    runs: dict[float, dict[str, list[dict]]] = {}
+    """Tables and pictures of all runs, a table an objective."""
+    from archcomp_tf.objective import Budget
+
+    runs: dict = {}
     # First those that there are, then what earlier versions left.
     files = {path.stem for path in output.glob("*.jsonl")}
     for method in [*_VARIANTS, *sorted(files - set(_VARIANTS))]:
-        for run in _runs(output / f"{method}.jsonl").values():
-            methods = runs.setdefault(run["weight"], {})
+        for (_, objective), run in _runs(output / f"{method}.jsonl").items():
+            methods = runs.setdefault(objective, {})
             methods.setdefault(method, []).append(run)
     text = f"# Search on {_name()}\n"
-    for weight, methods in sorted(runs.items()):
+    for objective, methods in sorted(runs.items(), key=_order):
+        if isinstance(objective, Budget):
+            budget = objective.max_params
+            name, picture = "accuracy lost", f"lost_{budget}.png"
+            what = f"At most {budget:,} parameters: {name}, of the largest's,"
+        else:
+            name, picture = "regret", f"regret_{objective.weight:g}.png"
+            what = f"Accuracy - {objective.weight:g} log10(parameters): {name}"
         text += (
-            f"\nAccuracy - {weight:g} log10(parameters): regret x 1000, mean "
-            "and standard deviation over the seeds.\n\n"
-            f"{_table(methods, output / f'regret_{weight:g}.png')}\n"
+            f"\n{what} x 1000, mean and standard deviation over the seeds.\n\n"
+            f"{_table(methods, name, output / picture)}\n"
         )
     (output / "RESULTS.md").write_text(text)
     return text
 
 
-def _table(methods: dict[str, list[dict]], picture: pathlib.Path) -> str:
-    """A row a method; the curves go into the picture."""
+def _order(item: tuple) -> tuple:
+    """By the sort of objective, then by its number."""
+    (objective, _) = item
+    return type(objective).__name__, dataclasses.astuple(objective)
+
+
+def _table(
+    methods: dict[str, list[dict]], name: str, picture: pathlib.Path
+) -> str:
+    """A row a method; the curves, of what is named, go into the picture."""
     import numpy as np
 
     from archcomp_tf import plots
@@ -293,7 +337,7 @@ def _table(methods: dict[str, list[dict]], picture: pathlib.Path) -> str:
         method: np.array([_curve(run, most) for run in runs])
         for method, runs in methods.items()
     }
-    plots.regret_curves(picture, curves)
+    plots.regret_curves(picture, curves, name)
     target = -np.inf
     if "regularized_evolution" in curves:
         target = curves["regularized_evolution"].mean(axis=0)[:200][-1]
@@ -321,7 +365,7 @@ def _table(methods: dict[str, list[dict]], picture: pathlib.Path) -> str:
                 str(len(runs)),
                 *row,
                 *["-"] * (len(shown) - len(row)),
-                f"{found} of {len(runs)}",
+                f"{found} of {len(runs)}" if name == "regret" else "-",
                 str(reached[0] + 1) if len(reached) else "-",
                 f"{np.mean(volumes):.4f}",
                 f"{np.median(seconds):.2f}",

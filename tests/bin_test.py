@@ -363,9 +363,39 @@ def test_searches_are_compared_on_any_table_and_each_is_run_once(tmp_path):
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_searches_within_a_budget_are_told_by_what_they_lose(tmp_path):
+    table = _table(tmp_path / "table.csv")
+    _, *rows = table.read_text().splitlines()
+    sizes = sorted(int(row.rpartition(",")[2]) for row in rows)
+    budget = sizes[len(sizes) // 4]
+    done = _run(
+        "bin/benchmark_search.py",
+        f"--problem={table}",
+        "--output=out",
+        "--seeds=2",
+        "--num_labels=24",
+        f"--budgets={sizes[-1]},{budget}",
+        "--methods=random_search,regularized_evolution",
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"At most {budget:,} parameters: accuracy lost" in done.stdout
+    assert done.stdout.index(f"{budget:,}") < done.stdout.index(
+        f"{sizes[-1]:,}"
+    )
+    assert (tmp_path / f"out/lost_{budget}.png").exists()
+    lines = (tmp_path / "out/random_search.jsonl").read_text().splitlines()
+    runs = [json.loads(line) for line in lines]
+    assert [run["max_params"] for run in runs] == [sizes[-1], budget] * 2
+    # The same networks are tried; fewer of them are allowed.
+    all_of_it, within = (run["regret"][-1][1] for run in runs[:2])
+    assert 0 <= all_of_it <= within < 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--budgets=few"], "few"),
         (["--problem=vgg20"], "expected the path of a .csv file or a teacher"),
         (["--problem=nowhere.csv"], "nowhere.csv"),
         (["--methods=best"], "expected some of search, "),
