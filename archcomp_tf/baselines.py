@@ -12,7 +12,7 @@ import itertools
 import math
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import scipy.stats
@@ -37,6 +37,8 @@ from archcomp_tf.search_space import SearchSpace
 
 # An optimiser that repeats itself so often in a row has nothing new to say.
 _MAX_REPEATS = 100
+# Of a normal distribution, each standing for as much of it.
+_QUANTILES = scipy.stats.norm.ppf((np.arange(32) + 0.5) / 32)
 
 
 def random_search(
@@ -309,7 +311,8 @@ def expected_improvement(
 
     After Cao et al., "Learnable Embedding Space for Efficient Neural
     Architecture Compression", arXiv 1902.00383, who score random samples; here
-    half of the candidates are changes of the best.
+    half of the candidates are changes of the best, and what the process learns
+    is accuracy: parameters, and so what a budget allows, are known exactly.
 
     Args:
       space: where to search.
@@ -352,12 +355,12 @@ def expected_improvement(
             normalize_y=True,
             random_state=seed,
         )
-        scores = np.array([_score(objective, record) for record in ranked])
+        accuracies = np.array([record.accuracy for record in ranked])
         members = [record.architecture for record in ranked]
         with warnings.catch_warnings():
             # Tables have no noise: its level ends at the bound.
             warnings.simplefilter("ignore", exceptions.ConvergenceWarning)
-            process.fit(autoencoder.encode(members), scores)
+            process.fit(autoencoder.encode(members), accuracies)
         candidates = new_samples(
             space, num_candidates // 2, rng, ledger.fingerprints
         ) + [
@@ -371,16 +374,33 @@ def expected_improvement(
             autoencoder.encode(candidates), return_std=True
         )
         # What a noiseless label may gain: not the noise of another label.
-        noise = process.kernel_.k2.noise_level * scores.var()
+        noise = process.kernel_.k2.noise_level * accuracies.var()
         spread = np.sqrt(np.maximum(spread**2 - noise, 0.0))
-        excess = mean - scores.max()
-        unit = excess / np.maximum(spread, 1e-12)
-        improvement = excess * scipy.stats.norm.cdf(
-            unit
-        ) + spread * scipy.stats.norm.pdf(unit)
-        best = np.argsort(-improvement, kind="stable")[:wanted]
+        sizes = [count_params(candidate) for candidate in candidates]
+        reached = _score(objective, ranked[0])
+        pairs = list(zip(mean, sizes, strict=True))
+        expected = np.array([objective(a, size) for a, size in pairs])
+        improvement = np.array(
+            [
+                _improvement(objective, a + s * _QUANTILES, size, reached)
+                for (a, size), s in zip(pairs, spread, strict=True)
+            ]
+        )
+        # Where none may improve, those that come nearest.
+        best = np.lexsort((-expected, -improvement))[:wanted]
         ledger.label([candidates[i] for i in best])
     return ledger.result()
+
+
+def _improvement(
+    objective: Objective,
+    accuracies: Sequence[float],
+    num_params: int,
+    reached: float,
+) -> float:
+    """What a network is above `reached`, the mean over its accuracies."""
+    scores = [objective(accuracy, num_params) for accuracy in accuracies]
+    return float(np.mean(np.maximum(np.subtract(scores, reached), 0.0)))
 
 
 def paper(
