@@ -19,6 +19,8 @@ from typing import Any
 
 from archcomp_tf.layer import KINDS, Block, Layer, Op, Shape, image_shape
 
+CLASSIFIER = "classifier"  # the name of the last block
+
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Architecture:
@@ -101,7 +103,7 @@ class Architecture:
             yield "pool", Block((Op("global_avg_pool"),)), shape
             shape = shape[-1:]
         classifier = Op("dense", num_classes, use_bias=True)
-        yield "classifier", Block((classifier,)), shape
+        yield CLASSIFIER, Block((classifier,)), shape
 
     def scale_width(self, factor: float) -> Architecture:
         """The same layers with every `filters` multiplied by `factor`.

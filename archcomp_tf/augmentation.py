@@ -19,9 +19,10 @@ class Augmentation:
     """How images are changed, each anew each time it is seen.
 
     Attributes:
-      max_shift: pixels, in each direction; what comes in is black.
+      max_shift: pixels, in each direction; what comes in is 0, which is black
+        where images are in [0, 1].
       mirror: whether half of the images are turned left to right.
-      cutout: side, in pixels, of a square that is made black; 0 for none.
+      cutout: side, in pixels, of a square that is made 0; 0 for none.
     """
 
     max_shift: int = 0

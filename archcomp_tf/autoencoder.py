@@ -32,6 +32,9 @@ from archcomp_tf.encoding import Encoding
 from archcomp_tf.heads import CostHead, EnsembleHead
 from archcomp_tf.search_space import SearchSpace
 
+# A slot's numbers are normalised, which takes two of them.
+MIN_CHANNELS = 3
+
 _EPSILON = 1e-6
 
 
@@ -44,8 +47,7 @@ class ArchitectureAutoencoder(keras.Model):
     Args:
       space: the space, or its `to_dict()`.
       channels: C, numbers of z a slot, at least 3; D = L * C is the embedding's
-        size.  A slot's numbers are normalised, which takes two of them: with 8
-        networks are decoded as they were, with 4 hardly one is.
+        size.  With 8 networks are decoded as they were, with 4 hardly one is.
       width: channels of the hidden convolutions.
       num_heads: K, members of the accuracy ensemble.
       noise: standard deviation of the noise on z while training.
@@ -68,9 +70,10 @@ class ArchitectureAutoencoder(keras.Model):
         noise: float = 0.1,
         **kwargs,
     ):
-        if channels < 3:
+        if channels < MIN_CHANNELS:
             raise ValueError(
-                f"Expected at least 3 channels a slot; got {channels}."
+                f"Expected at least {MIN_CHANNELS} channels a slot; got "
+                f"{channels}."
             )
         if isinstance(space, dict):
             space = SearchSpace.from_dict(space)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import keras
 
-from archcomp_tf.architecture import Architecture
+from archcomp_tf.architecture import CLASSIFIER, Architecture
 from archcomp_tf.layer import Block, Op, Shape
 
 # Keras' default of 0.99 leaves the statistics of a network trained for a few
@@ -42,7 +42,9 @@ def build(
 
     Returns:
       A functional model, float images `[N, height, width, channels]` ->
-      logits `[N, num_classes]`, named after the fingerprint.
+      logits `[N, num_classes]`, named after the fingerprint.  The logits are
+      float32, also where Keras' policy is of mixed precision: of bfloat16's
+      numbers, which are far apart, many images would have two largest.
     """
     inputs = keras.Input(tuple(input_shape), name="image")
     make_layer = functools.partial(
@@ -96,7 +98,12 @@ def _keras_layer(
                 **window,
             )
         case "dense":
-            return layers.Dense(op.filters, use_bias=op.use_bias, name=name)
+            return layers.Dense(
+                op.filters,
+                use_bias=op.use_bias,
+                dtype="float32" if name == CLASSIFIER else None,
+                name=name,
+            )
         case "batch_norm":
             return batch_norm(momentum=BATCH_NORM_MOMENTUM, name=name)
         case "relu":

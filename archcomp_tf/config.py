@@ -7,19 +7,23 @@ changes a few lines.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import joblib
 import ml_collections
 
+from archcomp_tf.autoencoder import MIN_CHANNELS
 from archcomp_tf.cost import num_params
+from archcomp_tf.fitting import MIN_LABELS, check_mode
 from archcomp_tf.layer import Shape
 from archcomp_tf.limits import Limits
 from archcomp_tf.objective import Objective
+from archcomp_tf.ranges import check_number
 from archcomp_tf.search_space import SWAPS
 from archcomp_tf.teachers import TEACHERS
 from archcomp_tf.training import Recipe
@@ -276,6 +280,78 @@ def _fill_for_gpu(
         **distillation,
     )
     config.student.controls = ("resnet20", "resnet32")
+
+
+def check_config(config: ml_collections.ConfigDict) -> None:
+    """Refuses what would fail, or make no sense, once labels are paid for.
+
+    Raises:
+      ConfigError: a field cannot be used as it is.
+      ValueError: a limit or a field of the objective cannot.
+    """
+    labels, student = config.labels, config.student
+    if not config.corpus:  # there is something to learn from already
+        if labels.num_initial < MIN_LABELS:
+            raise ConfigError(
+                f"Expected labels.num_initial to be at least {MIN_LABELS}, "
+                f"which the accuracy head needs; got {labels.num_initial}."
+            )
+        if labels.num_initial >= labels.num_labels:
+            raise ConfigError(
+                "Expected labels.num_labels to be more than labels.num_initial "
+                f"= {labels.num_initial}, or else none is left for the search; "
+                f"got {labels.num_labels}."
+            )
+    elif not os.path.isfile(config.corpus):
+        raise ConfigError(f"There is no file {config.corpus} to begin with.")
+    make_limits(config.limits)
+    make_objective(config.objective, reference_accuracy=1, reference_params=1)
+    for name in ("teacher", "labels", "student"):
+        with _named(f"{name}.recipe"):
+            Recipe(**config[name].recipe)
+    counts = {
+        "teacher": {"unsmooth_epochs": 0},
+        "labels": {"num_labels": 1, "labels_a_round": 1},
+        "autoencoder": {
+            "channels": MIN_CHANNELS,
+            "width": 1,
+            "num_heads": 1,
+            "epochs": 1,
+            "num_architectures": 1,
+        },
+        "search": {"num_starts": 0, "num_steps": 1, "num_neighbours": 0},
+        "student": {
+            "num_finalists": 1,
+            "num_seeds": 1,
+            "num_tuning_trials": 0,
+        },
+    }
+    for part, fields in counts.items():
+        for name, least in fields.items():
+            with _named(part):
+                check_number(name, config[part][name], least, whole=True)
+    with _named("labels"):
+        check_number("max_seconds", labels.max_seconds, 0, above=True)
+    with _named("search"):
+        rate = config.search.learning_rate
+        check_number("learning_rate", rate, 0, above=True)
+    with _named("autoencoder"):
+        check_number("noise", config.autoencoder.noise, 0)
+        check_mode(config.autoencoder.mode)
+    if unknown := [n for n in student.controls if n not in TEACHERS]:
+        raise ConfigError(
+            f"Expected student.controls among {', '.join(TEACHERS)}; got "
+            f"{', '.join(map(repr, unknown))}."
+        )
+
+
+@contextlib.contextmanager
+def _named(part: str) -> Iterator[None]:
+    """Says of which part of a config a number is that makes no sense."""
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError(f"config.{part}: {error}") from error
 
 
 def make_limits(config: ml_collections.ConfigDict) -> Limits | None:

@@ -83,7 +83,8 @@ def unsmooth(
     """Trains a teacher on, in place, without label smoothing.
 
     Args:
-      teacher: images -> what `teacher_logits` makes logits of.
+      teacher: images -> what `teacher_logits` makes logits of; all of it is
+        trained where all of it is frozen.
       dataset: its images are as the teacher takes them.
       recipe: how it might have been trained; it goes on with a fifth of the
         learning rate, for the recipe's epochs.
@@ -108,6 +109,8 @@ def unsmooth(
         model = keras.Model(
             teacher.inputs[0], to_logits(probabilities, ops), name=teacher.name
         )
+    if not model.trainable_variables:  # frozen when it was trained
+        teacher.trainable = True
     recipe = dataclasses.replace(
         recipe,
         learning_rate=recipe.learning_rate / _GENTLER,

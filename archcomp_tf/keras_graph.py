@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -184,6 +185,20 @@ def flat(row: Iterable[Call]) -> Iterator[Call]:
         for path in call.paths:
             yield from flat(path)
         yield call
+
+
+def num_flops(row: Iterable[Call]) -> int:
+    """Floating-point operations for one image, see `cost.num_flops`.
+
+    Of the model as it is, in which maps may be of other sizes than in what is
+    built of its architecture, and of its gates.
+    """
+    return sum(
+        2 * math.prod(weight.shape) * math.prod(call.output_shape[:-1])
+        for call in flat(row)
+        for weight in getattr(call.layer, "weights", ())
+        if weight.name.endswith("kernel")
+    )
 
 
 def made_by(tensor: keras.KerasTensor) -> tuple[Any, Any]:

@@ -133,7 +133,8 @@ class Ledger:
 
     Raises:
       TypeError: the objective is none, or the number of labels no whole one.
-      ValueError: it is not positive.
+      ValueError: it is not positive, or a known record is of another number of
+        parameters than is counted.
     """
 
     def __init__(
@@ -160,6 +161,14 @@ class Ledger:
         for record in sorted(known, key=lambda record: record.status != OK):
             distinct.setdefault(record.architecture.fingerprint, record)
         self.records = list(distinct.values())
+        for record in self.records:
+            size = count_params(record.architecture)
+            if record.status == OK and record.num_params != size:
+                raise ValueError(
+                    f"Expected known records of this problem; got "
+                    f"{record.architecture.compact} with {record.num_params} "
+                    f"parameters, where it has {size}."
+                )
         self._num_known = len(self.records)
         self._places = {
             record.architecture.fingerprint: place

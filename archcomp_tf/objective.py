@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 from typing import Any
 
 import keras
+
+from archcomp_tf.ranges import check_number
 
 # What the relaxed forms lose where a limit is broken.  A missing point of
 # accuracy outweighs a tenfold reduction; a tenth too many parameters outweighs
@@ -39,7 +40,7 @@ class LogParams:
     weight: float = 0.05
 
     def __post_init__(self):
-        _check_number("weight", self.weight, 0)
+        check_number("weight", self.weight, 0)
 
     def __call__(self, accuracy: float, num_params: int) -> float:
         return accuracy - self.weight * math.log10(num_params)
@@ -62,8 +63,8 @@ class Tolerance:
     reference_accuracy: float
 
     def __post_init__(self):
-        _check_number("max_drop", self.max_drop, 0, 1)
-        _check_number("reference_accuracy", self.reference_accuracy, 0, 1)
+        check_number("max_drop", self.max_drop, 0, 1)
+        check_number("reference_accuracy", self.reference_accuracy, 0, 1)
 
     def __call__(self, accuracy: float, num_params: int) -> float:
         missing = self.reference_accuracy - self.max_drop - accuracy
@@ -88,7 +89,7 @@ class Budget:
     max_params: int
 
     def __post_init__(self):
-        _check_number("max_params", self.max_params, 1)
+        check_number("max_params", self.max_params, 1)
 
     def __call__(self, accuracy: float, num_params: int) -> float:
         if num_params > self.max_params:  # below any network that keeps it
@@ -107,7 +108,8 @@ class N2NReward:
 
     The reward of Ashok et al., "N2N Learning", arXiv 1709.06030.  It
     saturates: at equal accuracy, 10 times smaller scores 0.990 and 20 times
-    smaller 0.9975.
+    smaller 0.9975.  Of networks larger than the teacher, whose C is negative,
+    theirs would have the least accurate first: here it is C (2 - C) (2 - A).
 
     Attributes:
       reference_accuracy: A_teacher, in (0, 1].
@@ -118,37 +120,28 @@ class N2NReward:
     reference_params: int
 
     def __post_init__(self):
-        # Not 0, which it divides by.
-        least = sys.float_info.min
-        _check_number("reference_accuracy", self.reference_accuracy, least, 1)
-        _check_number("reference_params", self.reference_params, 1)
+        check_number(
+            "reference_accuracy", self.reference_accuracy, 0, 1, above=True
+        )
+        check_number("reference_params", self.reference_params, 1)
 
     def __call__(self, accuracy: float, num_params: int) -> float:
         compression = 1 - num_params / self.reference_params
         reward = compression * (2 - compression)
-        return reward * accuracy / self.reference_accuracy
+        if reward > 0:
+            return reward * accuracy / self.reference_accuracy
+        return reward * (2 - accuracy)
 
     @staticmethod
     def relaxed(accuracy, log_params, reference_accuracy, reference_params):
         compression = 1 - keras.ops.power(10.0, log_params) / reference_params
         reward = compression * (2 - compression)
-        return reward * accuracy / reference_accuracy
+        return reward * keras.ops.where(
+            reward > 0, accuracy / reference_accuracy, 2 - accuracy
+        )
 
 
 Objective = LogParams | Tolerance | Budget | N2NReward
-
-
-def _check_number(
-    name: str, value: float, least: float, most: float = math.inf
-) -> None:
-    # Infinity is none either: a descent along it goes nowhere.
-    if not (least <= value <= most and math.isfinite(value)):
-        limits = (
-            f"from {least:g} to {most:g}"
-            if most < math.inf
-            else f"of at least {least:g}"
-        )
-        raise ValueError(f"Expected a {name} {limits}; got {value}.")
 
 
 def check_objective(objective: Any) -> None:

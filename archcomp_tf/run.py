@@ -23,6 +23,7 @@ from archcomp_tf.backend import check_tensorflow
 from archcomp_tf.binary import as_two_classes
 from archcomp_tf.config import (
     ConfigError,
+    check_config,
     comparable,
     make_limits,
     make_objective,
@@ -85,30 +86,9 @@ class Run:
         self._given_teacher = teacher
         self._given_dataset = dataset
         self._binaries = binaries
-        if not config.corpus:  # there is something to learn from already
-            if config.labels.num_initial < MIN_LABELS:
-                raise ConfigError(
-                    f"Expected labels.num_initial to be at least {MIN_LABELS}, "
-                    "which the accuracy head needs; got "
-                    f"{config.labels.num_initial}."
-                )
-            if config.labels.num_initial >= config.labels.num_labels:
-                raise ConfigError(
-                    "Expected labels.num_labels to be more than "
-                    f"labels.num_initial = {config.labels.num_initial}, or "
-                    "else none is left for the search; got "
-                    f"{config.labels.num_labels}."
-                )
-        elif not os.path.isfile(config.corpus):
-            raise ConfigError(
-                f"There is no file {config.corpus} to begin with."
-            )
+        check_config(config)
         if config.limits.max_file_bytes or config.limits.max_latency_ms:
             check_tensorflow("A limit of bytes or of latency")
-        make_limits(config.limits)
-        make_objective(
-            config.objective, reference_accuracy=1, reference_params=1
-        )
         self._chief_address = take_chief_address()
         self.workdir = WorkingDirectory(
             workdir, config.to_dict(), comparable=comparable
@@ -346,13 +326,33 @@ class Run:
                 f"None of the {len(records)} networks of {path} is in the "
                 "space around this teacher."
             )
+        for record in known:
+            size = self.count_params(record.architecture)
+            if record.num_params != size:
+                raise ConfigError(
+                    f"Expected labels of images and classes like these in "
+                    f"{path}; got {record.architecture.compact} with "
+                    f"{record.num_params} parameters, where it has {size}."
+                )
         return known
 
     @property
     def num_initial(self) -> int:
         """How many samples are labelled before the first round."""
-        enough = len(self.known) >= MIN_LABELS
-        return 0 if enough else self.config.labels.num_initial
+        lacking, labels = MIN_LABELS - len(self.known), self.config.labels
+        if lacking <= 0:
+            return 0
+        if not self.config.corpus:
+            return labels.num_initial
+        num = max(lacking, min(labels.num_initial, labels.num_labels // 2))
+        if num >= labels.num_labels:
+            raise ConfigError(
+                f"Only {len(self.known)} networks of {self.config.corpus} are "
+                f"in the space around this teacher, so that {num} samples are "
+                "to be labelled first: expected labels.num_labels to be more "
+                f"than that; got {labels.num_labels}."
+            )
+        return num
 
     @functools.cached_property
     def labeler(self) -> Labeler:

@@ -129,13 +129,22 @@ def item_text(item: Item) -> str:
 def activation_name(layer) -> str:
     """The activation that a Keras layer is or ends with; "linear" for none."""
     function = getattr(layer, "activation", None)
+    if isinstance(function, keras.Layer):
+        return activation_name(function)
     if function is not None:
         return getattr(function, "__name__", type(function).__name__)
     name = type(layer).__name__
     if _op_name(name) not in ("relu", "softmax"):
         return "linear"
-    limit = getattr(layer, "max_value", None)
-    return name if limit is None else f"{name}({limit:g})"
+    if type(layer) is not keras.layers.ReLU:
+        return name
+    given = [] if layer.max_value is None else [f"{layer.max_value:g}"]
+    given += [
+        f"{field}={getattr(layer, field):g}"
+        for field in ("negative_slope", "threshold")
+        if getattr(layer, field)
+    ]
+    return f"{name}({', '.join(given)})" if given else name
 
 
 def _sum(call: Call, shape: Shape) -> Step:
@@ -171,7 +180,10 @@ def _steps_of_layer(call: Call, shape: Shape) -> Iterator[Step]:
         before, shape = shape, op.output_shape(shape)
         if op.name in _WINDOWED and len(actual) == 3:
             same, shape = shape, (*actual[:2], shape[-1])
-            if same != shape:
+            if same != shape and layer.padding == "same":
+                # As they are behind a zero padding that is left out.
+                remarks += (f"maps of {shape} built as {same}",)
+            elif same != shape:
                 remarks += (f"padding {layer.padding!r} built as 'same'",)
         elif op.name == "flatten" and len(actual) == 1 and len(ops) == 1:
             shape = actual

@@ -20,6 +20,7 @@ from archcomp_tf.distillation import (
 )
 from archcomp_tf.export import save_keras
 from archcomp_tf.inference import accuracy
+from archcomp_tf.keras_graph import calls, num_flops
 from archcomp_tf.preprocessing import Preprocessing
 from archcomp_tf.run import Run
 from archcomp_tf.teachers import named
@@ -45,16 +46,21 @@ def prepare_teacher(run: Run) -> dict[str, Any]:
       UnsupportedModelError: it cannot be read, and the config names no other
         network to search around.
     """
+    # Random layers of a given model take their seeds where it is copied.
+    keras.utils.set_random_seed(run.seed)
     ready = run.ready_teacher()
     model = ready or _trained(run)
     preprocessing = Preprocessing(model)
     with run.workdir.replacing(_MODEL) as path:
         save_keras(model, path)
     record = run.described(run.architecture_of(model))
+    # Not all of it may be as its layers are read; where others are searched
+    # around, these may be of any kind.
     record["num_params"] = model.count_params()
+    record["num_flops"] = (
+        None if run.named_architecture else num_flops(calls(model))
+    )
     record["inputs"] = run.inputs
-    if run.named_architecture:
-        record["num_flops"] = None  # those are not the teacher's
     scaled, dataset = preprocessing.scaled, run.dataset
     record["validation_accuracy"] = accuracy(model, dataset.validation, scaled)
     logits = teacher_logits(model, dataset.train.images, scaled=scaled)

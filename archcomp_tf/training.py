@@ -36,6 +36,7 @@ from archcomp_tf.datasets import MAX_PIXEL, Dataset, Split
 from archcomp_tf.inference import accuracy
 from archcomp_tf.layer import Shape
 from archcomp_tf.progress import Progress
+from archcomp_tf.ranges import check_number
 from archcomp_tf.training_layers import training_layers
 
 _MOMENTUM = 0.9
@@ -55,7 +56,7 @@ class Recipe:
     Attributes:
       num_images: how many of the training split are used, the first; 0 for
         all of them.
-      epochs: passes over these.
+      epochs: passes over these, each rounded to whole batches.
       batch_size: images a step.
       learning_rate: peak, reached after a tenth of the steps; then a half
         cosine to zero.
@@ -63,11 +64,14 @@ class Recipe:
       temperature: of the distillation's softmax; not used without a teacher.
       label_weight: weight in [0, 1] of the loss on the true labels; the loss
         on the teacher's logits has the rest.  Not used without a teacher.
-      label_smoothing: share in [0, 1) of a label that goes to all classes
+      label_smoothing: share in [0, 1] of a label that goes to all classes
         alike (Szegedy et al., arXiv 1512.00567).
       max_shift: of the `Augmentation`, in pixels.
       mirror: of the `Augmentation`.
       cutout: of the `Augmentation`, in pixels.
+
+    Raises:
+      ValueError: a number makes no sense.
     """
 
     num_images: int = 0
@@ -81,6 +85,17 @@ class Recipe:
     max_shift: int = 0
     mirror: bool = False
     cutout: int = 0
+
+    def __post_init__(self):
+        for name in ("num_images", "max_shift", "cutout"):
+            check_number(name, getattr(self, name), 0, whole=True)
+        for name in ("epochs", "batch_size"):
+            check_number(name, getattr(self, name), 1, whole=True)
+        for name in ("learning_rate", "temperature"):
+            check_number(name, getattr(self, name), 0, above=True)
+        check_number("weight_decay", self.weight_decay, 0)
+        check_number("label_weight", self.label_weight, 0, 1)
+        check_number("label_smoothing", self.label_smoothing, 0, 1)
 
     @property
     def augmentation(self) -> Augmentation:
@@ -419,6 +434,10 @@ def build_and_train(
     )
     model = build(architecture, dataset.input_shape, dataset.num_classes)
     model.set_weights(trained.get_weights())
+    if trained.compute_dtype != model.compute_dtype:  # it rounds otherwise
+        result = dataclasses.replace(
+            result, validation_accuracy=accuracy(model, dataset.validation)
+        )
     return model, result
 
 

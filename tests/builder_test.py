@@ -9,6 +9,7 @@ import pytest
 
 from archcomp_tf import cost, layer
 from archcomp_tf.architecture import Architecture
+from archcomp_tf.backend import dtype_policy
 from archcomp_tf.builder import build
 from archcomp_tf.encoding import Encoding
 from archcomp_tf.layer import Block, Kind, Op
@@ -201,3 +202,10 @@ def test_other_layers_take_the_place_of_keras_own():
     assert others[OtherNorm] == 3
     assert others[OtherConv] == 2
     assert others[keras.layers.Conv2D] == 0
+
+
+def test_logits_are_float32_in_mixed_precision_too():
+    with dtype_policy("mixed_bfloat16"):
+        model = build(Architecture.parse("conv3x3-4 dense-8"), (8, 8, 3), 10)
+    assert model.layers[1].compute_dtype == "bfloat16"
+    assert model.output.dtype == "float32"

@@ -120,15 +120,19 @@ def test_a_network_trained_on_smoothed_labels_is_told_from_one_that_was_not(
     assert _seeming(smoothed, digits) == pytest.approx(0.1, abs=0.05)
 
 
-@pytest.mark.parametrize("end", [None, "softmax", "sigmoid"])
+@pytest.mark.parametrize(
+    ("end", "frozen"),
+    [(None, False), ("softmax", False), ("sigmoid", False), (None, True)],
+)
 def test_some_epochs_without_smoothing_tell_wrong_classes_apart(
-    digits, smoothed, end
+    digits, smoothed, end, frozen
 ):
     teacher = keras.models.clone_model(smoothed)
     teacher.set_weights(smoothed.get_weights())
     if end:
         outputs = keras.layers.Activation(end)(teacher.output)
         teacher = keras.Model(teacher.input, outputs)
+    teacher.trainable = not frozen
     before = inference.accuracy(teacher, digits.validation)
     recipe = Recipe(epochs=10, label_smoothing=0.1, max_shift=1)
     distillation.unsmooth(teacher, digits, recipe, seed=0)

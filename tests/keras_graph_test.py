@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 from keras import layers
 
-from archcomp_tf.keras_graph import calls, flat, front
+from archcomp_tf import cost
+from archcomp_tf.builder import build
+from archcomp_tf.keras_graph import calls, flat, front, num_flops
+from archcomp_tf.teachers import TEACHERS
 
 SHAPE = (6, 6, 3)
 
@@ -176,3 +179,26 @@ def test_a_layer_without_weights_may_be_used_twice():
     model = keras.Sequential([keras.Input(SHAPE), relu])
     model = keras.Model(model.inputs, relu(model.outputs[0]))
     assert names(calls(model)) == ["relu", "relu"]
+
+
+def test_operations_are_those_of_the_model_as_it_is():
+    image = keras.Input((8, 8, 3))
+    x = layers.Rescaling(1 / 255)(image)
+    x = layers.Conv2D(6, 5, activation="relu")(x)  # 4x4 pixels
+    gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    x = x * layers.Conv2D(6, 1, activation="sigmoid")(gate)
+    x = layers.SeparableConv2D(10, 3, 2, padding="same")(x)  # 2x2
+    x = layers.BatchNormalization()(x)
+    model = keras.Model(image, layers.Dense(2)(layers.Flatten()(x)))
+    multiply_adds = [
+        *(5 * 5 * 3 * 6 * 4 * 4, 6 * 6),
+        *(3 * 3 * 6 * 2 * 2, 6 * 10 * 2 * 2),
+        2 * 2 * 10 * 2,
+    ]
+    assert num_flops(calls(model)) == 2 * sum(multiply_adds)
+
+
+@pytest.mark.parametrize("name", ["vgg7", "resnet20", "mobilenet_v2"])
+def test_operations_of_what_is_built_are_those_of_its_layers(name):
+    network = TEACHERS[name], (32, 32, 3), 10
+    assert num_flops(calls(build(*network))) == cost.num_flops(*network)

@@ -211,7 +211,7 @@ def test_a_search_goes_on_where_some_labels_fail():
 
 
 def test_what_is_known_is_not_asked_for_and_costs_no_label():
-    known = [Record(architecture, 0.5, 10) for architecture in SAMPLES[:3]]
+    known = [Record(a, 0.5, COUNT(a)) for a in SAMPLES[:3]]
     asked = []
 
     def evaluate(architectures):
@@ -230,10 +230,16 @@ def test_what_is_known_is_not_asked_for_and_costs_no_label():
 
 def test_of_a_network_that_is_known_twice_the_label_that_did_not_fail_counts():
     failed = Record(SAMPLES[0], math.nan, 10, status=FAILED, reason="killed")
-    good = Record(SAMPLES[0], 0.5, 10)
+    good = Record(SAMPLES[0], 0.5, COUNT(SAMPLES[0]))
     ledger = Ledger(_all, COUNT, 2, LogParams(), known=[failed, good])
     assert ledger.records == [good]
     assert ledger.num_ok == 1
+
+
+def test_what_is_known_of_another_problem_is_refused():
+    stranger = Record(SAMPLES[0], 0.9, COUNT(SAMPLES[0]) - 1)
+    with pytest.raises(ValueError, match="known records of this problem; got"):
+        Ledger(_all, COUNT, 2, LogParams(), known=[stranger])
 
 
 def test_what_breaks_a_limit_stands_behind_all_that_keeps_it():

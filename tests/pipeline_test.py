@@ -373,6 +373,46 @@ def test_a_corpus_that_is_of_no_use_says_why(
     assert (tmp_path / "workdir").exists() == (content is not None)
 
 
+def test_labels_of_other_images_are_refused(finished, tmp_path):
+    config, workdir, _ = finished
+    record = next(iter(Corpus(workdir / "corpus/records.jsonl")))
+    with contextlib.closing(Corpus(tmp_path / "known.jsonl")) as corpus:
+        corpus.append(
+            dataclasses.replace(record, num_params=record.num_params + 9)
+        )
+    config = config.copy_and_resolve_references()
+    config.corpus = str(tmp_path / "known.jsonl")
+    pipeline = Pipeline(config, tmp_path / "workdir")
+    pipeline.teacher()
+    message = f"{record.num_params + 9} .*where it has {record.num_params}"
+    with pytest.raises(ConfigError, match=message):
+        pipeline.corpus()
+
+
+def test_samples_make_up_for_a_corpus_that_knows_too_little(finished, tmp_path):
+    config, workdir, _ = finished
+    recipe = Recipe(**config.labels.recipe).name
+    records = Corpus(workdir / "corpus/records.jsonl")
+    few = [r for r in records if r.recipe == recipe][:5]
+    with contextlib.closing(Corpus(tmp_path / "known.jsonl")) as corpus:
+        for record in few:
+            corpus.append(record)
+    config = config.copy_and_resolve_references()
+    config.corpus = str(tmp_path / "known.jsonl")
+    config.labels.num_initial = 16
+    # 3 lack to the 8 that the heads need.
+    for num_labels, expected in ((4, 3), (10, 5), (40, 16)):
+        config.labels.num_labels = num_labels
+        pipeline = Pipeline(config, tmp_path / f"{num_labels}")
+        pipeline.teacher()
+        assert pipeline._run.num_initial == expected
+    config.labels.num_labels = 3
+    pipeline = Pipeline(config, tmp_path / "too_few")
+    pipeline.teacher()
+    with pytest.raises(ConfigError, match="Only 5 networks .* that; got 3"):
+        pipeline.corpus()
+
+
 @browser.needs_chromium
 def test_a_browser_shows_what_a_run_leaves(finished):
     _, workdir, _ = finished
@@ -630,6 +670,17 @@ def test_what_is_no_objective_is_refused_at_once(tmp_path, objective):
         ("labels.num_initial", 4, f"num_initial to be at least {MIN_LABELS}"),
         ("labels.num_labels", 8, "num_labels to be more than"),
         ("objective.name", "Smallest", "Unknown objective 'Smallest'"),
+        ("labels.labels_a_round", 0, "config.labels: .*labels_a_round.* got 0"),
+        ("labels.max_seconds", 0.0, "config.labels: .* max_seconds above 0"),
+        ("labels.recipe.temperature", 0.0, "config.labels.recipe: .*tempera"),
+        ("teacher.recipe.batch_size", 0, "config.teacher.recipe: .*batch_size"),
+        ("autoencoder.channels", 2, "config.autoencoder: .*channels.* least 3"),
+        ("autoencoder.mode", "x", "config.autoencoder: .*pretrained.*got 'x'"),
+        ("search.learning_rate", -1.0, "config.search: .*learning_rate"),
+        ("student.num_finalists", 0, "config.student: .*num_finalists.*got 0"),
+        ("student.num_seeds", 0, "config.student: .*num_seeds.* got 0"),
+        ("student.recipe.label_weight", 3.0, "config.student.recipe: .*from 0"),
+        ("student.controls", ("foo",), "student.controls among .*; got 'foo'"),
     ],
 )
 def test_a_config_that_cannot_run_is_refused_at_once(

@@ -141,6 +141,11 @@ def test_a_product_with_what_has_no_weights_is_an_activation():
     [
         (layers.ReLU(), "ReLU"),
         (layers.ReLU(6.0), "ReLU(6)"),
+        (
+            layers.ReLU(6.0, negative_slope=0.3, threshold=1.0),
+            "ReLU(6, negative_slope=0.3, threshold=1)",
+        ),
+        (layers.Conv2D(2, 1, activation=layers.ReLU(6.0)), "ReLU(6)"),
         (layers.PReLU(), "PReLU"),
         (layers.Activation("tanh"), "tanh"),
         (layers.Dense(2), "linear"),
@@ -194,3 +199,10 @@ def test_an_item_has_a_short_text():
 def test_an_image_is_neither_cut_nor_resized_behind_the_front():
     with pytest.raises(UnsupportedModelError, match="in front of all layers"):
         read(layers.ReLU(), layers.CenterCrop(4, 4))
+
+
+def test_padding_same_behind_zeros_that_are_left_out_gives_other_maps():
+    (_, step) = read(
+        layers.ZeroPadding2D(1), layers.Conv2D(4, 3, padding="same")
+    )
+    assert step.remarks == ("maps of (8, 8, 4) built as (6, 6, 4)",)

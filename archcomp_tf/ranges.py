@@ -1,0 +1,45 @@
+"""Numbers that make no sense are named before anything is paid for."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+
+def check_number(
+    name: str,
+    value: Any,
+    least: float,
+    most: float = math.inf,
+    *,
+    whole: bool = False,
+    above: bool = False,
+) -> None:
+    """Raises ValueError for what is no finite number from `least` to `most`.
+
+    Args:
+      name: what the error calls it.
+      value: the number.
+      least: the smallest that is allowed.
+      most: the largest.
+      whole: whether it has to be a whole number.
+      above: whether it has to be more than `least`.
+    """
+    kind = numbers.Integral if whole else numbers.Real
+    if (
+        isinstance(value, kind)
+        and least <= value <= most
+        and math.isfinite(value)
+        and not (above and value == least)
+    ):
+        return
+    if above:
+        limits = f"above {least:g}"
+        limits += f", at most {most:g}" * (most < math.inf)
+    elif most < math.inf:
+        limits = f"from {least:g} to {most:g}"
+    else:
+        limits = f"of at least {least:g}"
+    what = f"{name}, a whole number," if whole else f"a {name}"
+    raise ValueError(f"Expected {what} {limits}; got {value!r}.")
