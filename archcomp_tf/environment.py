@@ -1,4 +1,4 @@
-"""What a stage or a benchmark was made with: versions, machine and commit."""
+"""What a process runs with: versions, machine, memory and commit."""
 
 from __future__ import annotations
 
@@ -35,6 +35,11 @@ def environment() -> dict[str, Any]:
         "gpu": gpus[0] if gpus else None,
         "commit": _commit(),
     }
+
+
+def physical_memory() -> int:
+    """Bytes of memory that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _commit() -> str | None:

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import json
 import logging
+import math
 import os
 from typing import Any
 
@@ -30,6 +31,7 @@ from archcomp_tf.config import (
 )
 from archcomp_tf.corpus import OK, Corpus, Record
 from archcomp_tf.datasets import Dataset, Split
+from archcomp_tf.environment import physical_memory
 from archcomp_tf.fitting import MIN_LABELS
 from archcomp_tf.importer import from_keras
 from archcomp_tf.inference import check_fit
@@ -181,7 +183,27 @@ class Run:
         if self.dataset.num_classes == 2:
             model = as_two_classes(model)
         check_fit(model, self.dataset)
+        self._check_memory(Preprocessing(model))
         return model
+
+    def _check_memory(self, preprocessing: Preprocessing) -> None:
+        """Raises ConfigError where what is trained on is more than fits."""
+        shape = preprocessing.output_shape
+        if None in shape or preprocessing.is_unit:
+            return  # images stay as they are
+        data, processes = self.dataset, self.config.num_workers
+        num = sum(len(s) for s in (data.train, data.validation, data.test))
+        size = 4 * num * math.prod(shape)  # of float32
+        copies = 1 + processes * (processes > 1)
+        if copies * size > (memory := physical_memory()):
+            raise ConfigError(
+                "What the teacher does to an image first makes "
+                f"{shape} of each of {num:,}, {size / 1e9:,.0f} GB, which "
+                f"{copies} process{'es' * (copies > 1)} would hold: expected "
+                f"at most {memory / 1e9:,.0f} GB, all memory of this machine. "
+                "Give fewer images, a teacher of smaller ones, or "
+                "config.num_workers = 1."
+            )
 
     @functools.cached_property
     def named_architecture(self) -> Architecture | None:

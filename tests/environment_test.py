@@ -44,3 +44,7 @@ def test_gpus_are_counted_and_the_first_is_named(monkeypatch):
     monkeypatch.setattr(environment, "gpu_names", list)
     described = environment.environment()
     assert (described["num_gpus"], described["gpu"]) == (0, None)
+
+
+def test_a_machine_has_some_memory():
+    assert 1e8 < environment.physical_memory() < 1e15

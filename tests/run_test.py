@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 import tiny
 
+from archcomp_tf import run as run_module
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
+from archcomp_tf.config import ConfigError
 from archcomp_tf.corpus import Record, write_records
+from archcomp_tf.cost import num_params
 from archcomp_tf.objective import LogParams, Tolerance
 from archcomp_tf.pipeline import STAGES
 from archcomp_tf.run import Run
@@ -51,8 +54,9 @@ def test_labels_of_another_recipe_are_taken_and_said_to_be_such(
 ):
     path = tmp_path / "known.jsonl"
     recipe = Recipe(**tiny.config("").labels.recipe)
+    network = NETWORK, tiny.SHAPE, tiny.NUM_CLASSES
     records = [
-        Record(NETWORK, 0.5, 100, recipe=name)
+        Record(NETWORK, 0.5, num_params(*network), recipe=name)
         for name in (recipe.name, "another", "a third")
     ]
     write_records(path, records[:1])
@@ -69,3 +73,30 @@ def test_a_limit_that_is_none_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(ValueError, match="max_params > 0; got -1"):
         Run(config, tmp_path / "new", STAGES)
     assert not (tmp_path / "new").exists()
+
+
+def test_images_that_do_not_fit_into_memory_are_refused(tmp_path, monkeypatch):
+    layers = keras.layers
+    teacher = keras.Sequential(
+        [
+            keras.Input(tiny.SHAPE),
+            layers.Resizing(512, 512),
+            layers.Conv2D(4, 3, 16),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(tiny.NUM_CLASSES),
+        ]
+    )
+    config = tiny.config("")
+    config.num_workers = 2
+    one = Run(config, tmp_path, STAGES, teacher=teacher, dataset=tiny.dataset())
+    # Here, and in both processes that train, in four bytes a value.
+    needed = 3 * 4 * 128 * 512 * 512
+    monkeypatch.setattr(run_module, "physical_memory", lambda: needed)
+    one.ready_teacher()
+    monkeypatch.setattr(run_module, "physical_memory", lambda: needed - 1)
+    with pytest.raises(
+        ConfigError, match=r"\(512, 512, 1\) of each of 128, .* 3 processes"
+    ):
+        one.ready_teacher()
+    config.num_workers = 1
+    one.ready_teacher()
