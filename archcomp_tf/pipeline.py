@@ -38,7 +38,7 @@ from archcomp_tf.finals import Finals, folder_of
 from archcomp_tf.forecast import forecast, forecast_lines
 from archcomp_tf.labeling import LabelError
 from archcomp_tf.limits import Limits
-from archcomp_tf.objective import Objective, check_objective
+from archcomp_tf.objective import Objective
 from archcomp_tf.outcome import write_outcome
 from archcomp_tf.run import Run
 from archcomp_tf.samples import initial_samples
@@ -117,7 +117,7 @@ def compress(
       The student, its architecture, and the report's results.
 
     Raises:
-      TypeError: the objective is none.
+      TypeError: the objective is none of these.
       ConfigError: the config has limits of its own beside the objective.
       DataError: the data cannot be used.
       UnsupportedModelError: names the layer of the teacher that cannot be
@@ -130,8 +130,12 @@ def compress(
     config = (
         config.copy_and_resolve_references() if config else default_config()
     )
-    if not isinstance(objective, Limits):
-        check_objective(objective)
+    if not isinstance(objective, Limits | Objective):
+        raise TypeError(
+            "Expected an objective: LogParams, Tolerance, Budget, N2NReward or "
+            "Limits (one of your own is for `search`, a config cannot hold "
+            f"it); got {objective!r}."
+        )
     if isinstance(teacher, str | os.PathLike):
         teacher = keras.models.load_model(teacher)
     dataset = None

@@ -97,7 +97,7 @@ def _brought_within(
     """The member, changed until it exceeds nothing: a walk downhill."""
     now = excess(member)
     for _ in range(_MAX_CHANGES):
-        if now <= 1:
+        if now <= 1 or space.num_members == 1:
             break
         changed = space.mutate(member, rng)
         # As much will do: of two layers that exceed alike both have to shrink.

@@ -652,7 +652,21 @@ def test_a_reference_that_cannot_be_labelled_says_why(tmp_path, monkeypatch):
             stages.corpus()
 
 
-@pytest.mark.parametrize("objective", [None, {"max_params": 5_000}, Limits])
+@dataclasses.dataclass(frozen=True)
+class _Accuracy:
+    """Somebody's own objective, which `search` takes."""
+
+    def __call__(self, accuracy, num_params):
+        return accuracy
+
+    @staticmethod
+    def relaxed(accuracy, log_params):
+        return accuracy
+
+
+@pytest.mark.parametrize(
+    "objective", [None, {"max_params": 5_000}, Limits, _Accuracy()]
+)
 def test_what_is_no_objective_is_refused_at_once(tmp_path, objective):
     with pytest.raises(TypeError, match="Expected an objective: LogParams"):
         archcomp_tf.compress(

@@ -68,3 +68,9 @@ def test_where_nothing_is_within_a_limit_samples_are_as_near_as_they_come():
         space, 1, 0, lambda a: 2 + len(a.compact.layers)
     )
     assert not sample.compact.layers
+
+
+def test_the_only_member_is_given_whatever_it_exceeds():
+    space = SearchSpace.uniform(num_slots=1, kinds=["conv"], filters=[8])
+    (sample,) = initial_samples(space, 1, 0, lambda a: 2.0)
+    assert sample == next(space.members)
