@@ -30,6 +30,7 @@ IDLE_SECONDS = 0.05  # between two questions of a tuner with nothing to do
 
 _Trial = keras_tuner.engine.trial.Trial
 _STATUS = keras_tuner.engine.trial.TrialStatus
+_REASON = "reason"  # why a trial failed, among its values
 _REASON_LENGTH = 300  # TensorFlow names every node that an error passed through
 _HEARTBEAT_SECONDS = 5.0  # between two signs of life of a tuner that trains
 _LOST_SECONDS = 60.0  # without one, a tuner is given up
@@ -106,12 +107,14 @@ class ArchitectureOracle(keras_tuner.Oracle):
         """Ends the trial and passes what came of it on."""
         super().end_trial(trial)
         trial = self.get_trial(trial.trial_id)
-        accuracy, seconds, reason = math.nan, 0.0, ""
+        accuracy, seconds = math.nan, 0.0
+        reason = trial.hyperparameters.values.get(_REASON, "")
         if trial.status == _STATUS.COMPLETED:
-            accuracy = trial.metrics.get_last_value("accuracy")
             seconds = trial.metrics.get_last_value("seconds")
-        else:  # the message is a traceback that ends in the reason
-            reason = trial.message.rpartition("FailedTrialError: ")[2].strip()
+            if not reason:
+                accuracy = trial.metrics.get_last_value("accuracy")
+        elif not reason:
+            reason = f"KerasTuner ended its trial as {trial.status}"
         self._forget(trial)
         self._on_end(*_asked_for(trial), accuracy, seconds, reason)
 
@@ -211,10 +214,11 @@ class LabelingTuner(keras_tuner.engine.base_tuner.BaseTuner):
             with self._signs_of_life(trial):
                 accuracy = self._task.run(architecture, recipe)
         except backend.errors() as error:
+            # Not raised: KerasTuner would print all of it, and tell a chief in
+            # another process nothing.  What counts is that there is a reason.
             reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise keras_tuner.errors.FailedTrialError(
-                reason[:_REASON_LENGTH]
-            ) from error
+            trial.hyperparameters.values[_REASON] = reason[:_REASON_LENGTH]
+            accuracy = 0.0
         except Exception as error:
             # KerasTuner would note any other error and go on without a label.
             raise keras_tuner.errors.FatalError(

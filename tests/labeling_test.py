@@ -145,14 +145,23 @@ def test_a_worker_that_ends_itself_is_reported_and_labels_are_kept():
         labeler(ARCHITECTURES)
 
 
-def test_a_training_that_takes_too_long_is_recorded_as_failed():
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_a_training_that_takes_too_long_is_recorded_as_failed(
+    num_workers, capfd
+):
     task = Task(tiny.dataset(), RECIPE, seed=0, max_seconds=1e-3)
     corpus = Corpus()
-    (failed,) = _labeler(corpus, task=task)(ARCHITECTURES[:1])
+    labeler = _labeler(corpus, task=task, num_workers=num_workers)
+    try:
+        (failed,) = labeler(ARCHITECTURES[:1])
+    finally:
+        labeler.close()
     assert isinstance(failed, LabelError)
     (record,) = corpus
     assert record.status == FAILED
     assert "took more than 0.001 s" in record.reason
+    assert record.seconds > 0
+    assert "Traceback" not in capfd.readouterr().err
 
 
 class _DeadlyTask(Task):

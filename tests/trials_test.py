@@ -45,6 +45,18 @@ def test_each_architecture_is_handed_out_once_then_tuners_wait(oracle, ended):
     assert ended == [(ARCHITECTURES[1], RECIPE, 0.75, 2.0, "")]
 
 
+@pytest.mark.parametrize("status", [_STATUS.FAILED, _STATUS.INVALID])
+def test_a_trial_that_ends_without_a_reason_has_failed_all_the_same(
+    oracle, ended, status
+):
+    trial = oracle.create_trial("tuner0")
+    trial.status = status
+    oracle.end_trial(trial)
+    ((*_, accuracy, seconds, reason),) = ended
+    assert math.isnan(accuracy) and seconds == 0
+    assert reason == "KerasTuner ended its trial as FAILED"
+
+
 def test_without_waiting_tuners_are_told_to_stop(oracle):
     oracle.waits = False
     for index in range(2):
