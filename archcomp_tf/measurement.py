@@ -132,10 +132,25 @@ def _interpreter(file: str | os.PathLike | bytes) -> tf.lite.Interpreter:
         if isinstance(file, bytes)
         else {"model_path": os.fspath(file)}
     )
+    try:
+        return _allocated(**source)
+    except RuntimeError:
+        # XNNPACK takes no scale as small as that of a layer which gives zeros
+        # alone; LiteRT's own kernels do.
+        kinds = tf.lite.experimental.OpResolverType
+        return _allocated(
+            **source,
+            experimental_op_resolver_type=(
+                kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+            ),
+        )
+
+
+def _allocated(**options) -> tf.lite.Interpreter:
     with warnings.catch_warnings(), silent_stderr():
         # It says that it will leave TensorFlow for a package of its own.
         warnings.filterwarnings("ignore", r"\s*Warning: tf\.lite\.Interpreter")
-        interpreter = tf.lite.Interpreter(num_threads=1, **source)
+        interpreter = tf.lite.Interpreter(num_threads=1, **options)
         interpreter.allocate_tensors()
     return interpreter
 

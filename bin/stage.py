@@ -44,7 +44,8 @@ def _parse(argv: list[str]) -> list[str]:
     except (AttributeError, KeyError) as error:  # a field no config has
         reason = str(error.args[0])
         if reason.startswith(("'", '"')):  # an error's repr within an error
-            reason = ast.literal_eval(reason)
+            with contextlib.suppress(SyntaxError):  # there is more behind it
+                reason = ast.literal_eval(reason)
         reason = " ".join(reason.split())
         sys.exit(f"error: --config has no field {reason}")
     # What libraries say of themselves is left out, --verbosity=0 shows it.

@@ -216,6 +216,7 @@ def test_a_bad_config_is_one_error(tmp_path, data, arguments, message):
     ("arguments", "message"),
     [
         (["--config.labels.num_label=9"], 'Did you mean "num_labels"'),
+        (["--config.labls.num_labels=9"], 'Did you mean "labels"'),
         (["--workdr=run"], "Did you mean: workdir"),
         (["surplus"], "Unexpected arguments: surplus"),
     ],

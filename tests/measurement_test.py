@@ -107,3 +107,17 @@ def test_latency_of_an_untrained_network_is_known_in_a_moment(capfd):
         assert 0 < 2 * latency_ms(small) < latency_ms(large)
     assert time.process_time() - start < 10
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_network_with_a_layer_of_zeros_is_measured(tmp_path, split):
+    model = build(
+        Architecture.parse("conv3x3-1 conv3x3-8"), INPUT_SHAPE, NUM_CLASSES
+    )
+    (batch_norm, _) = (
+        layer
+        for layer in model.layers
+        if isinstance(layer, keras.layers.BatchNormalization)
+    )
+    batch_norm.beta.assign([-10.0])
+    files = export_litert(model, tmp_path, split.images)
+    assert measure(files, split).keys() == {"float32", "float16", "int8"}
