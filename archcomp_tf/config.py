@@ -304,6 +304,9 @@ def check_config(config: ml_collections.ConfigDict) -> None:
             )
     elif not os.path.isfile(config.corpus):
         raise ConfigError(f"There is no file {config.corpus} to begin with.")
+    check_number("seed", config.seed, 0, 2**32 - 1, whole=True)
+    # With none networks are trained on other machines alone.
+    check_number("num_workers", config.num_workers, 0, whole=True)
     make_limits(config.limits)
     make_objective(config.objective, reference_accuracy=1, reference_params=1)
     for name in ("teacher", "labels", "student"):

@@ -503,7 +503,9 @@ def _classes(
         labels = labels.astype(np.int64)
     if not np.issubdtype(labels.dtype, np.integer):
         raise DataError(
-            f"{where}: expected integer labels; got {labels.dtype}."
+            f"{where}: expected integer labels, 0 for the first class (as "
+            "np.unique(names, return_inverse=True)[1] makes them of names); "
+            f"got {labels.dtype}."
         )
     low, high = labels.min(), labels.max()
     # Of more classes than there are images some have none.

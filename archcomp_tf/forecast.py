@@ -349,7 +349,7 @@ class _Clock:
     def __init__(self, run: Run, flops_a_second: float, values_a_second: float):
         self._num_images = len(run.dataset.train.labels)
         self._num_classes = run.dataset.num_classes
-        self._num_workers = run.config.num_workers
+        self._num_workers = max(1, run.config.num_workers)
         self._flops_a_second = flops_a_second
         self._values_a_second = values_a_second
 

@@ -40,6 +40,7 @@ import keras
 
 from archcomp_tf import keras_graph, reading
 from archcomp_tf.architecture import Architecture
+from archcomp_tf.binary import as_two_classes
 from archcomp_tf.keras_graph import Call, UnsupportedModelError
 from archcomp_tf.layer import Op
 from archcomp_tf.parts import LEFT_OUT, Part, parts_of, with_strays
@@ -90,6 +91,12 @@ def explain(model: keras.Model) -> Reading:
     `from_keras`.
     """
     calls = keras_graph.calls(model)
+    if as_two_classes(model) is not model:
+        got = (
+            "one output of two classes; `compress` takes it as it is, and "
+            "`archcomp_tf.binary.as_two_classes` makes of it what can be read"
+        )
+        raise UnsupportedModelError(model.layers[-1], _CLASSIFIER, got)
     _check_used_once(calls)
     front = keras_graph.front(calls)
     shape = tuple(model.inputs[0].shape[1:])

@@ -35,11 +35,13 @@ from archcomp_tf.embedding import (
 from archcomp_tf.environment import environment
 from archcomp_tf.evaluation import proposals_spearman
 from archcomp_tf.finals import Finals, folder_of
+from archcomp_tf.fitting import MIN_LABELS
 from archcomp_tf.forecast import forecast, forecast_lines
 from archcomp_tf.labeling import LabelError
 from archcomp_tf.limits import Limits
 from archcomp_tf.objective import Objective
 from archcomp_tf.outcome import write_outcome
+from archcomp_tf.ranges import check_number
 from archcomp_tf.run import Run
 from archcomp_tf.samples import initial_samples
 from archcomp_tf.teachers import TEACHERS
@@ -118,6 +120,7 @@ def compress(
 
     Raises:
       TypeError: the objective is none of these.
+      ValueError: the seed or the number of labels makes no sense.
       ConfigError: the config has limits of its own beside the objective.
       DataError: the data cannot be used.
       UnsupportedModelError: names the layer of the teacher that cannot be
@@ -130,6 +133,10 @@ def compress(
     config = (
         config.copy_and_resolve_references() if config else default_config()
     )
+    check_number("seed", seed, 0, 2**32 - 1, whole=True)
+    # The accuracy head needs some to learn from, and one is to be proposed.
+    least = 1 if config.corpus else MIN_LABELS + 1
+    check_number("num_labels", num_labels, least, whole=True)
     if not isinstance(objective, Limits | Objective):
         raise TypeError(
             "Expected an objective: LogParams, Tolerance, Budget, N2NReward or "

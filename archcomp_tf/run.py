@@ -159,7 +159,7 @@ class Run:
         if known.get("inputs", {}).get(name, digest) != digest:
             raise OtherConfigError(
                 f"{self.workdir.path} holds a run with another {name} than it "
-                "is given now. Give another --workdir, or the "
+                "is given now. Give another workdir, or the "
                 f"{name} that the run was started with."
             )
 

@@ -64,6 +64,11 @@ def prepare_teacher(run: Run) -> dict[str, Any]:
     scaled, dataset = preprocessing.scaled, run.dataset
     record["validation_accuracy"] = accuracy(model, dataset.validation, scaled)
     logits = teacher_logits(model, dataset.train.images, scaled=scaled)
+    if num := np.sum(~np.isfinite(logits).all(axis=-1)):
+        raise ValueError(
+            f"Expected finite outputs of {model.name}; got infinity or NaN for "
+            f"{num} of {len(logits)} images to learn from."
+        )
     if ready is not None:
         own = record["validation_accuracy"]
         _check_range(model, dataset.validation, preprocessing, own)
@@ -134,7 +139,7 @@ def _doubt_unseen(
             "The teacher is as accurate on the %d images to choose by "
             "(%.1f%%) as on those to learn from (%.1f%%). If it was "
             "trained on both, more is counted as lost than is lost: give "
-            "images that it does not know, as a Dataset.",
+            "images that it does not know, as the second of three pairs.",
             *(num, 100 * validation_accuracy, 100 * known),
         )
 

@@ -69,10 +69,13 @@ class WorkingDirectory:
         # A run that left nothing else was refused, or ended before it began.
         if known is not None and len(list(self.path.iterdir())) > 1:
             if differing := _differences(comparable(known), comparable(config)):
+                labels = self.path / "corpus/records.jsonl"
+                hint = f"; config.corpus = {str(labels)!r} takes its labels"
                 raise OtherConfigError(
                     f"{self.path} holds a run with another config: "
-                    f"{'; '.join(differing)}. Give another --workdir, or the "
-                    "config that the run was started with."
+                    f"{'; '.join(differing)}. Give another workdir"
+                    f"{hint * labels.exists()}, or the config that the run was "
+                    "started with."
                 )
         self.write_json("config.json", config)
 

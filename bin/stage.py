@@ -40,7 +40,9 @@ def _parse(argv: list[str]) -> list[str]:
     if any(argument.startswith("--config") for argument in argv):
         quiet.load_keras()
     try:
-        arguments = app.parse_flags_with_usage(argv)
+        arguments = flags.FLAGS(argv)
+    except flags.Error as error:  # perhaps with the traceback of a config
+        sys.exit(f"error: {str(error).strip().splitlines()[-1]}")
     except (AttributeError, KeyError) as error:  # a field no config has
         reason = str(error.args[0])
         if reason.startswith(("'", '"')):  # an error's repr within an error

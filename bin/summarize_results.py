@@ -16,8 +16,13 @@ def main(argv: list[str]) -> None:
 
     runs = []
     for path in argv[1:]:
-        with open(path, encoding="utf-8") as file:
-            runs.append(json.load(file))
+        try:
+            with open(path, encoding="utf-8") as file:
+                runs.append(json.load(file))
+        except (OSError, ValueError) as error:
+            sys.exit(f"error: {path}: {error}")
+        if not isinstance(runs[-1], dict) or "controls" not in runs[-1]:
+            sys.exit(f"error: {path}: expected a run's report/results.json.")
     seeds = ", ".join(str(run["seed"]) for run in runs)
     sys.stdout.write(
         f"{runs[0]['dataset']}, mean and standard deviation over the seeds "

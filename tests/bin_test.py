@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import time
@@ -219,6 +220,7 @@ def test_a_bad_config_is_one_error(tmp_path, data, arguments, message):
         (["--config.labls.num_labels=9"], 'Did you mean "labels"'),
         (["--workdr=run"], "Did you mean: workdir"),
         (["surplus"], "Unexpected arguments: surplus"),
+        ([f"--config={ROOT / 'configs/cifar10.py'}:vgg99"], "got 'vgg99'"),
     ],
 )
 def test_wrong_flags_are_refused_with_a_hint(tmp_path, arguments, message):
@@ -423,3 +425,19 @@ def test_widths_are_not_scaled_in_a_table(tmp_path):
         cwd=tmp_path,
     )
     _is_one_error(done, "got width_scaling")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "none.json: .*No such file"),
+        ("{", "none.json: "),
+        ("[1]", "none.json: expected a run's report/results.json"),
+    ],
+)
+def test_what_is_no_result_cannot_be_summarized(tmp_path, content, message):
+    if content:
+        (tmp_path / "none.json").write_text(content)
+    done = _run("bin/summarize_results.py", "none.json", cwd=tmp_path)
+    assert done.returncode == 1
+    assert re.fullmatch(f"error: {message}.*\n", done.stderr)

@@ -10,6 +10,7 @@ from people_models import READ, REFUSED
 
 from archcomp_tf import cost
 from archcomp_tf.architecture import Architecture
+from archcomp_tf.binary import as_two_classes
 from archcomp_tf.builder import build
 from archcomp_tf.importer import UnsupportedModelError, explain, from_keras
 from archcomp_tf.layer import KINDS, Layer
@@ -637,3 +638,19 @@ def test_images_of_an_open_size_are_read_behind_a_resizing():
     reading = explain(keras.Model(image, x))
     assert reading.input_shape == (8, 6, 3)
     assert str(reading.architecture) == "conv3x3-4 flatten"
+
+
+@pytest.mark.parametrize("activation", [None, "sigmoid"])
+def test_a_classifier_with_one_output_says_how_it_is_read(activation):
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Conv2D(4, 3),
+            layers.Flatten(),
+            layers.Dense(1, activation=activation),
+        ]
+    )
+    with pytest.raises(UnsupportedModelError, match="as_two_classes"):
+        from_keras(model)
+    read = from_keras(as_two_classes(model))
+    assert str(read) == "conv3x3-4 flatten"

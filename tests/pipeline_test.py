@@ -535,7 +535,8 @@ def test_another_config_is_refused_naming_the_field(finished):
     config, workdir, _ = finished
     other = config.copy_and_resolve_references()
     other.labels.num_labels = 11
-    with pytest.raises(OtherConfigError, match=r"labels.num_labels was 10"):
+    message = r"labels.num_labels was 10 and is 11\..* corpus = '.*' takes its"
+    with pytest.raises(OtherConfigError, match=message):
         Pipeline(other, workdir)
 
 
@@ -676,6 +677,28 @@ def test_what_is_no_objective_is_refused_at_once(tmp_path, objective):
             num_labels=10,
             workdir=tmp_path,
         )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_labels": MIN_LABELS}, f"num_labels.* {MIN_LABELS + 1}; got"),
+        ({"num_labels": "10"}, "num_labels, a whole number, .*got '10'"),
+        ({"seed": -1}, "seed, a whole number, from 0 to .*; got -1"),
+    ],
+)
+def test_a_number_that_makes_no_sense_is_named_at_once(
+    tmp_path, changes, message
+):
+    with pytest.raises(ValueError, match=message):
+        archcomp_tf.compress(
+            build(Architecture.parse("conv3x3-4"), tiny.SHAPE, 2),
+            tiny.dataset(),
+            objective=LogParams(),
+            workdir=tmp_path / "workdir",
+            **{"num_labels": 10} | changes,
+        )
+    assert not (tmp_path / "workdir").exists()
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,18 @@ def test_a_teacher_that_seems_to_know_all_images_is_doubted(
     assert doubted == (not unseen)
 
 
+def test_a_teacher_that_gives_no_numbers_is_refused(tmp_path):
+    model = build(Architecture.parse("conv3x3-4"), tiny.SHAPE, 2)
+    model.get_layer("classifier").bias.assign([0.0, np.nan])
+    run = Run(
+        *(tiny.config(""), tmp_path, STAGES),
+        teacher=model,
+        dataset=tiny.dataset(),
+    )
+    with pytest.raises(ValueError, match="finite outputs .* NaN for 64 of 64"):
+        prepare_teacher(run)
+
+
 def test_a_teacher_with_one_output_answers_with_two(tmp_path):
     layers = keras.layers
     teacher = keras.Sequential(
