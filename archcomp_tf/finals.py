@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.corpus import Record
 from archcomp_tf.dashboards import write_scalars
 from archcomp_tf.export import save_keras
+from archcomp_tf.inference import seems_chance
 from archcomp_tf.ledger import SearchResult
 from archcomp_tf.limits import LimitError
 from archcomp_tf.run import Run
 from archcomp_tf.students import StudentTrainer
 from archcomp_tf.training import Recipe
 from archcomp_tf.tuning import RecipeTuner
+
+_LOGGER = logging.getLogger(__name__)
 
 _SEEDS_APART = 1000  # between two trainings of one network
 _MAX_RETRIES = 2  # of a student that lost more accuracy than it may
@@ -137,6 +142,7 @@ class Finals:
             trained = self.trained({"student": candidate}, recipe)
             tried.append(trained["student"])
             if not self._broken_limits(tried[-1]):
+                self._doubt_chance(tried[-1])
                 return tried[-1]
         nearest = max(tried, key=lambda t: t["validation_accuracy"])
         raise LimitError(
@@ -204,6 +210,18 @@ class Finals:
             Architecture.parse(student["architecture"]),
             teacher["validation_accuracy"] - student["validation_accuracy"],
         )
+
+    def _doubt_chance(self, student: Mapping[str, Any]) -> None:
+        """Says where a student seems to be right by chance alone."""
+        share = float(np.mean(student["validation_accuracies"]))
+        if seems_chance(share, self._run.dataset.validation.labels):
+            _LOGGER.warning(
+                "The student is right about %.1f%% of the images to choose by, "
+                "hardly more than by chance, in the mean of its trainings: "
+                "student.recipe may be too brief, or what is asked for too "
+                "small.",
+                100 * share,
+            )
 
     @property
     def _seeds(self) -> list[int]:

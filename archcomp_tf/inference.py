@@ -100,3 +100,14 @@ def accuracy(
     """
     classes = np.argmax(logits(model, split.images, scaled), axis=-1)
     return float(np.mean(classes == split.labels))
+
+
+def seems_chance(share: float, labels: np.ndarray) -> bool:
+    """Whether who always says the commonest class may be right as often.
+
+    Args:
+      share: of right answers, in [0, 1].
+      labels: of all images; a share within two standard errors is as large.
+    """
+    chance = float(np.bincount(labels).max() / len(labels))
+    return share <= chance + 2 * math.sqrt(chance * (1 - chance) / len(labels))

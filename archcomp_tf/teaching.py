@@ -19,7 +19,7 @@ from archcomp_tf.distillation import (
     unsmooth,
 )
 from archcomp_tf.export import save_keras
-from archcomp_tf.inference import accuracy
+from archcomp_tf.inference import accuracy, seems_chance
 from archcomp_tf.keras_graph import calls, num_flops
 from archcomp_tf.preprocessing import Preprocessing
 from archcomp_tf.run import Run
@@ -180,10 +180,7 @@ def _doubt_chance(
     dataset: Dataset, preprocessing: Preprocessing, validation_accuracy: float
 ) -> bool:
     """Says where a teacher seems to be right by chance alone, and whether."""
-    labels = dataset.validation.labels
-    chance = float(np.bincount(labels).max() / len(labels))
-    spread = math.sqrt(chance * (1 - chance) / len(labels))
-    doubtful = validation_accuracy <= chance + 2 * spread
+    doubtful = seems_chance(validation_accuracy, dataset.validation.labels)
     if doubtful:
         _LOGGER.warning(
             "The teacher is right about %.1f%% of the images to choose by, "

@@ -128,3 +128,16 @@ def test_a_student_that_loses_too_much_is_followed_by_the_next_larger(tmp_path):
         for network in NETWORKS
     ]
     assert [path.exists() for path in kept] == [True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "rate", "doubted"), [(1, 1e-9, True), (20, 0.1, False)]
+)
+def test_a_student_that_is_right_by_chance_alone_is_doubted(
+    tmp_path, caplog, epochs, rate, doubted
+):
+    run = _run(tmp_path)
+    run.workdir.finish_stage("search", {"pareto": []})
+    recipe = Recipe(epochs=epochs, learning_rate=rate, batch_size=16)
+    Finals(run).student(NETWORKS[2], recipe)
+    assert ("hardly more than by chance" in caplog.text) == doubted

@@ -115,3 +115,12 @@ def test_logits_are_the_models_outputs_in_order_over_several_batches():
     np.testing.assert_allclose(
         logits, np.stack([values, -2 * values], axis=-1), rtol=1e-6
     )
+
+
+@pytest.mark.parametrize(
+    ("share", "seems"), [(0.0, True), (0.82, True), (0.89, False)]
+)
+def test_chance_is_to_say_the_commonest_class(share, seems):
+    # 0.75, and twice its standard error of 0.043.
+    labels = np.array([0] * 75 + [1] * 25)
+    assert inference.seems_chance(share, labels) == seems
