@@ -502,10 +502,10 @@ def _classes(
     if is_whole or labels.dtype == bool:
         labels = labels.astype(np.int64)
     if not np.issubdtype(labels.dtype, np.integer):
+        hint = ", of which np.unique(labels, return_inverse=True)[1] makes them"
         raise DataError(
-            f"{where}: expected integer labels, 0 for the first class (as "
-            "np.unique(names, return_inverse=True)[1] makes them of names); "
-            f"got {labels.dtype}."
+            f"{where}: expected integer labels; got {labels.dtype}"
+            f"{hint * (labels.dtype.kind in 'OSU')}."
         )
     low, high = labels.min(), labels.max()
     # Of more classes than there are images some have none.

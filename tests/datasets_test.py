@@ -232,7 +232,7 @@ def _with(key: str, index, value, dtype=None) -> dict[str, np.ndarray]:
         ),
         (
             _with("y_train", 0, "1", "<U1"),
-            "train split: expected integer labels; got <U1",
+            "train split: expected integer labels; got <U1, of which np.unique",
         ),
         (
             {"y_test": np.arange(NUM_TEST) % 3},

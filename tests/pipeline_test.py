@@ -535,7 +535,7 @@ def test_another_config_is_refused_naming_the_field(finished):
     config, workdir, _ = finished
     other = config.copy_and_resolve_references()
     other.labels.num_labels = 11
-    message = r"labels.num_labels was 10 and is 11\..* corpus = '.*' takes its"
+    message = r"num_labels was 10 and is 11\..* config.corpus = '.*' takes its"
     with pytest.raises(OtherConfigError, match=message):
         Pipeline(other, workdir)
 
