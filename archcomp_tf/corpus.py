@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from typing import IO
 
 from archcomp_tf.architecture import Architecture
+from archcomp_tf.cost import CountParams
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -118,6 +119,25 @@ def write_records(path: str | os.PathLike, records: Iterable[Record]) -> None:
     """Writes a record file, one line a record."""
     lines = (record.to_json() + "\n" for record in records)
     pathlib.Path(path).write_text("".join(lines))
+
+
+def check_sizes(records: Iterable[Record], count_params: CountParams) -> None:
+    """Raises ValueError for labels of networks that are of other sizes here.
+
+    They were made for other images or classes: the accuracies say nothing.
+
+    Args:
+      records: of which those that did not fail are looked at.
+      count_params: exact parameters of an architecture.
+    """
+    for record in records:
+        size = count_params(record.architecture)
+        if record.status == OK and record.num_params != size:
+            raise ValueError(
+                "Expected labels of images and classes like these; got "
+                f"{record.architecture.compact} with {record.num_params} "
+                f"parameters, where it has {size}."
+            )
 
 
 class Corpus:

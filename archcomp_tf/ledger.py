@@ -17,7 +17,7 @@ import keras_tuner
 import numpy as np
 
 from archcomp_tf.architecture import Architecture
-from archcomp_tf.corpus import FAILED, OK, Record
+from archcomp_tf.corpus import FAILED, OK, Record, check_sizes
 from archcomp_tf.cost import CountParams
 from archcomp_tf.objective import Objective, check_objective
 from archcomp_tf.samples import Keeps, keeps_all
@@ -161,14 +161,7 @@ class Ledger:
         for record in sorted(known, key=lambda record: record.status != OK):
             distinct.setdefault(record.architecture.fingerprint, record)
         self.records = list(distinct.values())
-        for record in self.records:
-            size = count_params(record.architecture)
-            if record.status == OK and record.num_params != size:
-                raise ValueError(
-                    f"Expected known records of this problem; got "
-                    f"{record.architecture.compact} with {record.num_params} "
-                    f"parameters, where it has {size}."
-                )
+        check_sizes(self.records, count_params)
         self._num_known = len(self.records)
         self._places = {
             record.architecture.fingerprint: place

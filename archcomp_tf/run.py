@@ -29,7 +29,7 @@ from archcomp_tf.config import (
     make_limits,
     make_objective,
 )
-from archcomp_tf.corpus import OK, Corpus, Record
+from archcomp_tf.corpus import OK, Corpus, Record, check_sizes
 from archcomp_tf.datasets import Dataset, Split
 from archcomp_tf.environment import physical_memory
 from archcomp_tf.fitting import MIN_LABELS
@@ -348,14 +348,10 @@ class Run:
                 f"None of the {len(records)} networks of {path} is in the "
                 "space around this teacher."
             )
-        for record in known:
-            size = self.count_params(record.architecture)
-            if record.num_params != size:
-                raise ConfigError(
-                    f"Expected labels of images and classes like these in "
-                    f"{path}; got {record.architecture.compact} with "
-                    f"{record.num_params} parameters, where it has {size}."
-                )
+        try:
+            check_sizes(known, self.count_params)
+        except ValueError as error:
+            raise ConfigError(f"{path}: {error}") from error
         return known
 
     @property

@@ -238,7 +238,7 @@ def test_of_a_network_that_is_known_twice_the_label_that_did_not_fail_counts():
 
 def test_what_is_known_of_another_problem_is_refused():
     stranger = Record(SAMPLES[0], 0.9, COUNT(SAMPLES[0]) - 1)
-    with pytest.raises(ValueError, match="known records of this problem; got"):
+    with pytest.raises(ValueError, match="images and classes like these; got"):
         Ledger(_all, COUNT, 2, LogParams(), known=[stranger])
 
 
