@@ -34,7 +34,7 @@ $(INSTALLED): setup.py constraints.txt | check-python
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
 	  echo "error: $(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv"; \
 	  rm -rf $(VENV); exit 1; }
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[cpu,dev,baselines]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[cpu,dev,benchmarks]"
 	@touch $@
 
 check-python:

@@ -32,7 +32,6 @@ setuptools.setup(
         "joblib>=1.4",
         "keras>=3.12",
         "keras-tuner>=1.4.8",
-        "matplotlib>=3.9",
         "ml_collections>=1.0",
         "numpy>=2.0",
         "scikit-learn>=1.5",
@@ -51,7 +50,8 @@ setuptools.setup(
             f"tensorflow>=2.20; {_OTHER}",
         ],
         "gpu": ["tensorflow[and-cuda]>=2.20"],
-        "baselines": ["optuna>=4.0"],
+        # What bin/benchmark_*.py compare with, and their pictures.
+        "benchmarks": ["matplotlib>=3.9", "optuna>=4.0"],
         "onnx": ["tf2onnx>=1.17"],
         "dev": [
             "build>=1.2",

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from archcomp_tf.layer import KINDS, Block, Layer, Op, Shape, image_shape
+from archcomp_tf.ranges import check_number
 
 CLASSIFIER = "classifier"  # the name of the last block
 
@@ -87,8 +88,9 @@ class Architecture:
           without the batch, of its input.
 
         Raises:
-          ValueError: the input shape is none of an image.
+          ValueError: the input shape is none of an image, or there is no class.
         """
+        check_number("num_classes", num_classes, 1, whole=True)
         shape = tuple(input_shape)
         if len(shape) != 1:
             shape = image_shape(shape)

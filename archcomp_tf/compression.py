@@ -7,7 +7,8 @@ promising are labelled, and as many that would be so if the ensemble were wrong
 where there are few labels.
 
 After Ashok, arXiv 1902.03326 (encode, descend, decode).  Our own: rounds, many
-starts, neighbours beside the descents, doubt, the teacher made narrower.
+starts, neighbours beside the descents, doubt, the teacher made narrower and of
+other kinds of layers.
 """
 
 from __future__ import annotations
@@ -52,12 +53,18 @@ from archcomp_tf.search_space import SearchSpace
 _LOGGER = logging.getLogger(__name__)
 
 
-def num_samples(num_labels: int) -> int:
+def num_samples(num_labels: int, num_known: int = 0) -> int:
     """How many of so many labels a search spends on samples, by default.
 
-    Half of them and 16 at most, but no fewer than the accuracy head needs.
+    Half of them and 16 at most, but no fewer than the accuracy head lacks; none
+    where it lacks none.
+
+    Args:
+      num_labels: of the search.
+      num_known: labels that are known before, of members of the space.
     """
-    return min(16, max(MIN_LABELS, num_labels // 2))
+    lacking = MIN_LABELS - num_known
+    return min(16, max(lacking, num_labels // 2)) if lacking > 0 else 0
 
 
 def search(
@@ -120,9 +127,10 @@ def search(
         the descents; 0 for none.
       doubts: whether every other proposal is one that the heads may be wrong
         about, see `descent.propose`.
-      narrowed: whether the first proposal is the teacher with all layers made
-        narrower alike, see `SearchSpace.narrowed`, by the factor that promises
-        most: with few labels that is hard to beat.
+      narrowed: whether the first proposals are the teacher with all layers
+        made narrower alike, see `SearchSpace.narrowed`: as it is, and with its
+        layers swapped for each other kind, see `SearchSpace.swapped`; of each
+        the one that promises most.  With few labels these are hard to beat.
       immigrants: share of a round's labels that goes to samples; they cost
         more than they bring where proposals are made with doubt.
       autoencoder: an embedding of this space that was trained before; without
@@ -168,8 +176,7 @@ def search(
     )
     ledger.round_size(labels_a_round)  # refuses what is no such number
     if num_initial is None:
-        enough = ledger.num_ok >= MIN_LABELS
-        num_initial = 0 if enough else min(num_labels, num_samples(num_labels))
+        num_initial = min(num_labels, num_samples(num_labels, ledger.num_ok))
     check_num_labels(ledger.num_ok + num_initial)
     rng = np.random.default_rng(seed)
     if num_initial:
@@ -197,7 +204,7 @@ def search(
             mode=mode,
         )
     descent = Descent(autoencoder, type(objective))
-    scaled = space.narrowed(teacher) if teacher and narrowed else []
+    first_of = _narrowed(space, teacher) if teacher and narrowed else []
     predictions, traces = {}, []
     while ledger.remaining:
         wanted = ledger.round_size(labels_a_round)
@@ -218,7 +225,7 @@ def search(
             objective,
             count_params,
             wanted - rng.binomial(wanted, immigrants),
-            first_of=[] if traces else scaled,
+            first_of=first_of[:wanted],
             num_before=len(predictions),
             keeps=keeps,
             excess=excess,
@@ -228,6 +235,7 @@ def search(
         )
         traces.append(trace)
         predictions |= predicted
+        first_of = first_of[wanted:]
         # Immigrants, and what stands in where too little new was found.
         proposals += new_samples(
             space,
@@ -246,3 +254,14 @@ def search(
             break
         ledger.label(proposals)
     return ledger.result(predictions=predictions, traces=tuple(traces))
+
+
+def _narrowed(
+    space: SearchSpace, teacher: Architecture
+) -> list[list[Architecture]]:
+    """The teacher made narrower: as it is, and of each other kind of layer."""
+    kinds = [[teacher], *space.swapped(teacher).values()]
+    return [
+        [narrow for member in members for narrow in space.narrowed(member)]
+        for members in kinds
+    ]

@@ -18,7 +18,9 @@ import joblib
 import ml_collections
 
 from archcomp_tf.autoencoder import MIN_CHANNELS
+from archcomp_tf.compression import num_samples
 from archcomp_tf.cost import num_params
+from archcomp_tf.descent import LEARNING_RATE, NUM_STEPS
 from archcomp_tf.fitting import MIN_LABELS, check_mode
 from archcomp_tf.layer import Shape
 from archcomp_tf.limits import Limits
@@ -126,10 +128,11 @@ def default_config() -> ml_collections.ConfigDict:
     )
 
     # How many networks are trained, and how; all students are distilled from
-    # the teacher where `distil` is set.
+    # the teacher where `distil` is set.  The first `num_initial` are samples; 0
+    # is as many as `compression.num_samples` says.
     config.labels = ml_collections.ConfigDict()
     config.labels.num_labels = 48
-    config.labels.num_initial = 16
+    config.labels.num_initial = 0
     config.labels.labels_a_round = _LABELS_A_ROUND
     config.labels.max_seconds = 3600.0  # a longer training has failed
     config.labels.distil = True
@@ -150,8 +153,8 @@ def default_config() -> ml_collections.ConfigDict:
     # What is scored in a round of the search, see `search`.
     config.search = ml_collections.ConfigDict()
     config.search.num_starts = 64
-    config.search.num_steps = 60
-    config.search.learning_rate = 0.02
+    config.search.num_steps = NUM_STEPS
+    config.search.learning_rate = LEARNING_RATE
     config.search.num_neighbours = 2048
     config.search.doubts = True
     config.search.narrowed = True
@@ -291,15 +294,16 @@ def check_config(config: ml_collections.ConfigDict) -> None:
     """
     labels, student = config.labels, config.student
     if not config.corpus:  # there is something to learn from already
-        if labels.num_initial < MIN_LABELS:
+        num_initial = labels.num_initial or num_samples(labels.num_labels)
+        if num_initial < MIN_LABELS:
             raise ConfigError(
                 f"Expected labels.num_initial to be at least {MIN_LABELS}, "
-                f"which the accuracy head needs; got {labels.num_initial}."
+                f"which the accuracy head needs; got {num_initial}."
             )
-        if labels.num_initial >= labels.num_labels:
+        if num_initial >= labels.num_labels:
             raise ConfigError(
                 "Expected labels.num_labels to be more than labels.num_initial "
-                f"= {labels.num_initial}, or else none is left for the search; "
+                f"= {num_initial}, or else none is left for the search; "
                 f"got {labels.num_labels}."
             )
     elif not os.path.isfile(config.corpus):
@@ -314,7 +318,7 @@ def check_config(config: ml_collections.ConfigDict) -> None:
             Recipe(**config[name].recipe)
     counts = {
         "teacher": {"unsmooth_epochs": 0},
-        "labels": {"num_labels": 1, "labels_a_round": 1},
+        "labels": {"num_labels": 1, "num_initial": 0, "labels_a_round": 1},
         "autoencoder": {
             "channels": MIN_CHANNELS,
             "width": 1,

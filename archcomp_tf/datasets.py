@@ -143,11 +143,6 @@ def load(
       DataError: the data set is unknown, cannot be prepared, or holds
         something else than images with class labels.
     """
-    if not 0 < validation_fraction < 1:
-        raise DataError(
-            "Expected a validation_fraction between 0 and 1; got "
-            f"{validation_fraction}."
-        )
     if name.endswith(".npz"):
         arrays, num_classes = _read_npz(name), None
     else:
@@ -163,6 +158,7 @@ def _with_test(
     seed: int,
 ) -> Dataset:
     """Training images, their labels, and the same of the test split."""
+    _check_fraction("validation_fraction", validation_fraction)
     splits = {"train": arrays[:2], "test": arrays[2:]}
     (train, test), num_classes = _checked_splits(name, splits, num_classes)
     train, validation = _cut(name, train, validation_fraction, seed)
@@ -298,6 +294,18 @@ def from_arrays(
       DataError: the arrays cannot be used.
     """
     images, labels = np.asarray(images), np.asarray(labels)
+    fractions = {
+        "validation_fraction": validation_fraction,
+        "test_fraction": test_fraction,
+    }
+    for what, fraction in fractions.items():
+        _check_fraction(what, fraction)
+    if validation_fraction + test_fraction >= 1:
+        raise DataError(
+            "Expected a validation_fraction and a test_fraction that leave "
+            f"images to learn from; got {validation_fraction} and "
+            f"{test_fraction}."
+        )
     whole = _checked_split(name, "only", images, labels, None)
     num_classes = int(whole.labels.max()) + 1
     _check_classes(name, whole.labels, num_classes)
@@ -567,6 +575,11 @@ def _pixels(where: str, images: np.ndarray) -> np.ndarray:
     )
 
 
+def _check_fraction(name: str, fraction: float) -> None:
+    if not 0 < fraction < 1:
+        raise DataError(f"Expected a {name} between 0 and 1; got {fraction}.")
+
+
 def _cut(
     name: str, train: Split, fraction: float, seed: int
 ) -> tuple[Split, Split]:
@@ -579,7 +592,7 @@ def _cut(
         )
     except ValueError as error:
         raise DataError(
-            f"{name}: {len(train)} training images cannot be cut into "
-            f"training and validation by class: {error}"
+            f"{name}: {len(train)} images cannot be cut into two splits by "
+            f"class: {error}"
         ) from error
     return train[parts[0]], train[parts[1]]

@@ -293,7 +293,7 @@ def propose(
     count_params: CountParams,
     num: int,
     *,
-    first_of: Sequence[Architecture] = (),
+    first_of: Sequence[Sequence[Architecture]] = (),
     num_before: int = 0,
     keeps: Keeps = keeps_all,
     excess: Excess = no_excess,
@@ -318,8 +318,8 @@ def propose(
       objective: what to improve.
       count_params: exact parameters of a member.
       num: how many to give at most.
-      first_of: members, of which the one that is expected to be best comes
-        first, whatever is expected of others.
+      first_of: groups of members; what is expected to be the best of each
+        comes first, whatever is expected of others.
       num_before: how many were proposed in earlier rounds: it goes on from
         there who proposes next.
       keeps: whether a member may be proposed; asked of the best alone, since
@@ -333,7 +333,7 @@ def propose(
       Up to `num` members; the predicted accuracy of each by fingerprint; the
       mean objective along the descent `[num_steps]`.
     """
-    candidates = {a.fingerprint: a for a in (*first_of, *others)}
+    candidates = {a.fingerprint: a for a in itertools.chain(*first_of, others)}
     trace = np.zeros(0)
     if starts:
         found, steps = _descend(
@@ -366,9 +366,12 @@ def propose(
     ]
     speakers = itertools.cycle(rankings)
     speakers = itertools.islice(speakers, num_before % len(rankings), None)
-    names = {a.fingerprint for a in first_of}
-    if first := [i for i in rankings[0] if unknown[i].fingerprint in names]:
-        speakers = itertools.chain([first], speakers)
+    groups = [{a.fingerprint for a in group} for group in first_of]
+    firsts = [
+        [i for i in rankings[0] if unknown[i].fingerprint in group]
+        for group in groups
+    ]
+    speakers = itertools.chain(filter(None, firsts), speakers)
     chosen: list[int] = []
     for ranking in itertools.islice(speakers, min(num, len(unknown))):
         rest = (i for i in ranking if i not in chosen)

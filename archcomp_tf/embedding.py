@@ -59,7 +59,7 @@ def learn_embedding(run: Run) -> dict[str, float]:
         autoencoder,
         seen,
         records,
-        run.count_params,
+        run.space.count_params,
         seed=run.seed,
         epochs=epochs,
         mode=mode,
@@ -72,7 +72,9 @@ def learn_embedding(run: Run) -> dict[str, float]:
         autoencoder.save(path)
     return {
         "exact_reconstruction": exact_reconstruction(autoencoder, held_out),
-        "params_mape": params_error(autoencoder, held_out, run.count_params),
+        "params_mape": params_error(
+            autoencoder, held_out, run.space.count_params
+        ),
     }
 
 

@@ -196,7 +196,7 @@ class Finals:
 
         Along the front of accuracy and size, from the next larger on.
         """
-        size = self._run.count_params(best)
+        size = self._run.space.count_params(best)
         return [
             Architecture.parse(point["architecture"])
             for point in self._run.stage("search")["pareto"]

@@ -122,8 +122,11 @@ class _Plan:
         self._shape = shape = self._teacher.input_shape
 
         around = run.named_architecture or self._teacher.architecture
+        space = run.space_around(around.compact, shape)
+        self._num_known = len(run.known_in(space)[0])
+        self._num_initial = run.num_initial(self._num_known)
         samples = initial_samples(
-            run.space_around(around.compact, shape),
+            space,
             _NUM_SAMPLES,
             run.seed,
             lambda a: _excess(run, a, shape),
@@ -171,8 +174,11 @@ class _Plan:
         what = (
             f"{self._num_initial} samples trained for {self._brief}"
             if self._num_initial
-            else f"no samples, with the labels of {self._run.config.corpus}"
+            else "no samples"
         )
+        if self._num_known:
+            corpus = self._run.config.corpus
+            what += f", beside {self._num_known} labels of {corpus}"
         if self._measured:
             names = " and ".join(self._measured)
             what = f"{NUM_MEASURED} networks measured, for {names}; {what}"
@@ -254,11 +260,6 @@ class _Plan:
             "all of them on the test split, once; LiteRT files; report.html",
             _REPORT_SECONDS,
         )
-
-    @property
-    def _num_initial(self) -> int:
-        """Samples that are labelled, where no labels are given."""
-        return 0 if self._run.config.corpus else self._labels.num_initial
 
     @property
     def _num_proposed(self) -> int:

@@ -23,7 +23,7 @@ import ml_collections
 from archcomp_tf import baselines, datasets
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.backend import check_tensorflow
-from archcomp_tf.compression import num_samples, search
+from archcomp_tf.compression import search
 from archcomp_tf.config import ConfigError, default_config, make_limits
 from archcomp_tf.corpus import Record, write_records
 from archcomp_tf.dashboards import write_search
@@ -121,12 +121,17 @@ def compress(
     Raises:
       TypeError: the objective is none of these.
       ValueError: the seed or the number of labels makes no sense.
-      ConfigError: the config has limits of its own beside the objective.
+      ConfigError: a value of the config cannot be used, or it has limits of its
+        own beside the objective.
+      OtherConfigError: the working directory belongs to a run with another
+        config, other images or another teacher.
+      BackendError: a limit or the report needs TensorFlow.
       DataError: the data cannot be used.
       UnsupportedModelError: names the layer of the teacher that cannot be
         read, where `config.space.around` names no other network.
       LabelError: a drop of accuracy is limited, and the teacher's own layers,
         from which it would be counted, cannot be labelled.
+      EvaluationError: most labels failed; it holds those that did not.
       LimitError: no network that was found keeps to the limits, before any is
         trained where that can be known; says which is the nearest.
     """
@@ -156,9 +161,6 @@ def compress(
         config.seed = seed
         config.dataset = data if dataset is None else dataset.name
         config.labels.num_labels = num_labels
-        config.labels.num_initial = min(
-            config.labels.num_initial, num_samples(num_labels)
-        )
         if given := make_limits(config.limits):
             raise ConfigError(
                 "Expected limits as the objective alone; got "
@@ -249,15 +251,16 @@ class Pipeline:
         with self._recorded("corpus") as record:
             run = self._run
             run.allowance.check()
-            if run.num_initial:
+            num_initial = run.num_initial(len(run.known))
+            if num_initial:
                 samples = initial_samples(
                     run.space,
-                    run.num_initial,
+                    num_initial,
                     run.seed,
                     run.allowance.excess,
                 )
                 run.labeler(samples)
-            record["num_labels"] = run.num_initial
+            record["num_labels"] = num_initial
             if run.limits and run.limits.max_accuracy_drop:
                 # What may be lost is lost from what the teacher's own layers
                 # come to by the brief training of a label.
@@ -280,6 +283,7 @@ class Pipeline:
     def search(self) -> None:
         """Rounds of descent and labelling; chooses the student."""
         self._run.stage("autoencoder")
+        num_initial = self._run.stage("corpus")["num_labels"]
         if self._is_done("search"):
             return
         with self._recorded("search") as record:
@@ -295,7 +299,7 @@ class Pipeline:
                 known=self._run.known,
                 keeps=self._run.allowance.keeps,
                 excess=self._run.allowance.excess,
-                num_initial=self._run.num_initial,
+                num_initial=num_initial,
                 labels_a_round=settings.labels_a_round,
                 **self._run.config.search,
                 autoencoder=autoencoder,
@@ -348,7 +352,7 @@ class Pipeline:
             scaled = baselines.scaled_to(
                 run.teacher_architecture,
                 student["num_params"],
-                run.count_params,
+                run.space.count_params,
             )
             random = baselines.random_search(
                 run.space,

@@ -22,6 +22,7 @@ from archcomp_tf.allowance import Allowance
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.backend import check_tensorflow
 from archcomp_tf.binary import as_two_classes
+from archcomp_tf.compression import num_samples
 from archcomp_tf.config import (
     ConfigError,
     check_config,
@@ -324,17 +325,34 @@ class Run:
         """Every label of this run."""
         return Corpus(self.path("corpus/records.jsonl"))
 
+    def known_in(self, space: SearchSpace) -> tuple[list[Record], int]:
+        """Labels of another run whose networks are in a space, of how many.
+
+        Raises:
+          ConfigError: there are labels, and none is of it.
+        """
+        path = self.config.corpus
+        if not path:
+            return [], 0
+        records = [record for record in Corpus(path) if record.status == OK]
+        known = [r for r in records if space.contains(r.architecture)]
+        if not known:
+            raise ConfigError(
+                f"None of the {len(records)} networks of {path} is in the "
+                "space around this teacher."
+            )
+        return known, len(records)
+
     @functools.cached_property
     def known(self) -> list[Record]:
         """Labels of another run, of networks that are in this one's space."""
-        path = self.config.corpus
-        if not path:
+        known, num_records = self.known_in(self.space)
+        if not known:
             return []
-        records = [record for record in Corpus(path) if record.status == OK]
-        known = [r for r in records if self.space.contains(r.architecture)]
+        path = self.config.corpus
         _LOGGER.info(
             "%d of %d labels of %s are of this space",
-            *(len(known), len(records), path),
+            *(len(known), num_records, path),
         )
         own = Recipe(**self.config.labels.recipe).name
         if others := sum(record.recipe != own for record in known):
@@ -343,29 +361,28 @@ class Run:
                 "this run will be; they are taken to mean the same",
                 others,
             )
-        if not known:
-            raise ConfigError(
-                f"None of the {len(records)} networks of {path} is in the "
-                "space around this teacher."
-            )
         try:
-            check_sizes(known, self.count_params)
+            check_sizes(known, self.space.count_params)
         except ValueError as error:
             raise ConfigError(f"{path}: {error}") from error
         return known
 
-    @property
-    def num_initial(self) -> int:
-        """How many samples are labelled before the first round."""
-        lacking, labels = MIN_LABELS - len(self.known), self.config.labels
-        if lacking <= 0:
-            return 0
-        if not self.config.corpus:
-            return labels.num_initial
-        num = max(lacking, min(labels.num_initial, labels.num_labels // 2))
+    def num_initial(self, num_known: int) -> int:
+        """How many samples are labelled before the first round.
+
+        Args:
+          num_known: labels of another run that are of this one's space.
+
+        Raises:
+          ConfigError: these are so few that no label is left for the search.
+        """
+        labels = self.config.labels
+        num = num_samples(labels.num_labels, num_known)
+        if num and labels.num_initial:
+            num = max(MIN_LABELS - num_known, labels.num_initial)
         if num >= labels.num_labels:
             raise ConfigError(
-                f"Only {len(self.known)} networks of {self.config.corpus} are "
+                f"Only {num_known} networks of {self.config.corpus} are "
                 f"in the space around this teacher, so that {num} samples are "
                 "to be labelled first: expected labels.num_labels to be more "
                 f"than that; got {labels.num_labels}."
@@ -399,12 +416,6 @@ class Run:
         """What the finished search found."""
         records = tuple(Corpus(self.path("search/records.jsonl")))
         return SearchResult(records, self.objective, self.allowance.keeps)
-
-    def count_params(self, architecture: Architecture) -> int:
-        """Exact parameters of a network for these images and classes."""
-        return cost.num_params(
-            architecture, self.features.input_shape, self.features.num_classes
-        )
 
     def described(self, architecture: Architecture) -> dict[str, Any]:
         """What a record says of a network, trained or not."""

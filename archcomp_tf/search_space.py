@@ -22,6 +22,7 @@ import numpy as np
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.cost import num_params
 from archcomp_tf.layer import KINDS, Layer, Shape, image_shape
+from archcomp_tf.ranges import check_number
 
 # The field of `Layer` that each list of choices of a `Slot` fills.
 FIELDS = {
@@ -162,8 +163,8 @@ class SearchSpace:
 
     Raises:
       ValueError: the space is empty, some choice of one slot cannot stand
-        behind some choice of a slot before it, or the input shape is none of
-        an image.
+        behind some choice of a slot before it, the input shape is none of an
+        image, or there is no class.
     """
 
     slots: tuple[Slot, ...]
@@ -173,6 +174,7 @@ class SearchSpace:
     def __post_init__(self):
         object.__setattr__(self, "slots", tuple(self.slots))
         object.__setattr__(self, "input_shape", image_shape(self.input_shape))
+        check_number("num_classes", self.num_classes, 1, whole=True)
         if not self.slots:
             raise ValueError("Empty search space: it has no slots.")
         # One member stands for all: the kinds of a slot take the same input.
@@ -234,22 +236,18 @@ class SearchSpace:
 
         Raises:
           TypeError: the teacher is no `Architecture`, or `swaps` is no row.
-          ValueError: the divisor is not a positive number, the smallest width
-            is no such share, or layers cannot be swapped for one of `swaps`.
+          ValueError: the number of widths or the divisor is not a positive
+            whole number, the smallest width is no such share, or layers cannot
+            be swapped for one of `swaps`.
         """
         if not isinstance(teacher, Architecture):
             raise TypeError(
                 "Expected an Architecture as the teacher, such as "
                 f"Architecture.parse('conv3x3-64') gives; got {teacher!r}."
             )
-        if not 0 < min_width <= 1:
-            raise ValueError(
-                f"Expected a min_width in (0, 1]; got {min_width}."
-            )
-        if divisor < 1:
-            raise ValueError(
-                f"Expected a divisor of at least 1; got {divisor}."
-            )
+        check_number("num_widths", num_widths, 1, whole=True)
+        check_number("min_width", min_width, 0, 1, above=True)
+        check_number("divisor", divisor, 1, whole=True)
         swaps = _row("swaps", swaps)
         if unknown := [kind for kind in swaps if kind not in SWAPS]:
             raise ValueError(
@@ -279,7 +277,7 @@ class SearchSpace:
                     ),
                     strides=(layer.strides,),
                     expansions={1, 2, 4, layer.expansion}
-                    if "expansion" in KINDS[layer.kind].fields
+                    if "expansion" in fields
                     else {1, 2, 4},
                     optional=layer.strides == 1,
                 )
@@ -418,7 +416,8 @@ class SearchSpace:
             factor = width / widths[-1]
             layers = (
                 dataclasses.replace(
-                    layer, filters=_nearest(slot.filters, layer.filters, factor)
+                    layer,
+                    filters=_nearest(slot.filters, factor * layer.filters),
                 )
                 if layer.filters
                 else layer
@@ -426,6 +425,36 @@ class SearchSpace:
             )
             scaled[Architecture(tuple(layers))] = None
         return [a for a in scaled if a != member]
+
+    def swapped(self, member: Architecture) -> dict[str, list[Architecture]]:
+        """A member with its layers swapped for one kind, for each kind.
+
+        The first layer stays, since an image has few channels, and so do those
+        without a width and those whose slots have no such kind.  The others
+        keep their size, as near as their slots come to it.
+
+        Returns:
+          Kind -> the networks that differ from the member: one for each
+          expansion, where the kind has any.
+        """
+        with_width = [i for i, x in enumerate(member.layers) if x.filters]
+        found: dict[str, dict[Architecture, None]] = {}
+        for kind, expansion in dict.fromkeys(
+            (layer.kind, layer.expansion)
+            for index in with_width[1:]
+            for layer in self.slots[index].layers
+            if layer.filters
+        ):
+            layers = list(member.layers)
+            for index in with_width[1:]:
+                if kind in self.slots[index].kinds:
+                    layers[index] = _swapped(
+                        self.slots[index], layers[index], kind, expansion
+                    )
+            swapped = Architecture(tuple(layers))
+            if swapped != member:
+                found.setdefault(kind, {})[swapped] = None
+        return {kind: list(networks) for kind, networks in found.items()}
 
     def validate(self, architecture: Architecture) -> None:
         """Raises ValueError, naming slot and field, for one not in here."""
@@ -476,9 +505,22 @@ def _narrowed(filters: int, share: float, divisor: int) -> int:
     return min(filters, nearest)
 
 
-def _nearest(choices: Sequence[int], filters: int, factor: float) -> int:
-    """The choice that is nearest to a width scaled by a factor."""
-    return min(choices, key=lambda width: abs(width - factor * filters))
+def _nearest(choices: Sequence[int], wanted: float) -> int:
+    return min(choices, key=lambda choice: abs(choice - wanted))
+
+
+def _swapped(slot: Slot, layer: Layer, kind: str, expansion: int) -> Layer:
+    """The layer of a kind that a slot has which is nearest to a layer."""
+    if layer.kind == kind:
+        return layer
+    wanted = dataclasses.asdict(layer) | {"expansion": expansion}
+    return Layer(
+        kind,
+        **{
+            field: _nearest(slot.choices(field), wanted[field])
+            for field in KINDS[kind].fields
+        },
+    )
 
 
 def _pick(values: Sequence[Any], rng: np.random.Generator) -> Any:

@@ -120,7 +120,7 @@ def item_text(item: Item) -> str:
     if item is None:
         return "nothing"
     text = item.name
-    if item.name in ("conv", "depthwise_conv", "max_pool", "avg_pool"):
+    if item.name in _WINDOWED:
         text += f"{item.kernel_size}x{item.kernel_size}"
     text += f"-{item.filters}" if item.filters else ""
     return text + (f"/{item.strides}" if item.strides > 1 else "")

@@ -8,7 +8,7 @@
     search/                      records.jsonl, latent.npz, embedding.keras,
                                  embedding/, costs.json
     students/<fingerprint>/      model.keras; controls' too; the student's files
-    controls/                    what the student is held against
+    controls/                    stage.json alone: its networks are in students/
     report/                      report.html, results.json, RESULTS.md
     tensorboard/                 scalars of every stage, the embedding
     hparams/                     a table of labels and trials, for TensorBoard

@@ -114,10 +114,9 @@ def _problem():
     Raises:
       ValueError: a flag asks for what there is not.
     """
-    from archcomp_tf.architecture import Architecture
     from archcomp_tf.oracles import CapacityOracle, read_table
     from archcomp_tf.search_space import SearchSpace
-    from archcomp_tf.teachers import TEACHERS
+    from archcomp_tf.teachers import named
 
     if unknown := set(_VARIANTS.value) - set(_SETTINGS):
         raise ValueError(
@@ -128,11 +127,10 @@ def _problem():
         oracle = read_table(_SPACE.value)
         return oracle.space, oracle, None
     try:
-        teacher = TEACHERS.get(_SPACE.value) or Architecture.parse(_SPACE.value)
+        teacher = named(_SPACE.value)
     except ValueError as error:
         raise ValueError(
-            f"--space: expected a teacher ({', '.join(TEACHERS)}), the path of "
-            f"a .csv file or the text form of an architecture; {error}"
+            f"--space: expected the path of a .csv file, or a network. {error}"
         ) from error
     space = SearchSpace.around(teacher)
     return space, CapacityOracle(space, noise=0.003), teacher
@@ -181,7 +179,7 @@ def _measure(problem, variant: str, seed: int, output: pathlib.Path) -> dict:
     )
     num_steps = NUM_STEPS * (_FAR if variant == "far" else 1)
     results = {
-        "space": _SPACE.value if teacher else "nas_bench_macro",
+        "space": _SPACE.value if teacher else pathlib.Path(_SPACE.value).stem,
         "variant": variant,
         "seed": seed,
         "num_architectures": _ARCHITECTURES.value,

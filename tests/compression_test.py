@@ -281,27 +281,40 @@ def test_nothing_is_proposed_that_breaks_a_limit():
     assert has_no_small_window(result.best.architecture)
 
 
-def test_the_first_proposal_is_the_teacher_made_as_narrow_as_asked_for():
-    def first_proposal(**options):
+def test_the_first_proposals_are_the_teacher_made_as_narrow_as_asked_for():
+    kinds = [[TEACHER], *SPACE.swapped(TEACHER).values()]
+    assert len(kinds) == 3
+
+    def first_proposals(**options):
         result = search(
             SPACE,
             evaluate,
-            num_labels=14,
+            num_labels=10 + len(kinds),
             num_initial=10,
+            labels_a_round=2,  # fewer than there are kinds
             objective=Budget(2_000),
             seed=0,
             autoencoder=_embedding(),
             **options,
         )
-        return result.history[10].architecture
+        return [r.architecture for r in result.history[10:]]
 
-    narrowed = SPACE.narrowed(TEACHER)
-    first = first_proposal(teacher=TEACHER)
-    assert first in narrowed
     # The widest within the budget: accuracy grows with width.
-    assert first == [a for a in narrowed if COUNT(a) <= 2_000][-1]
-    assert first_proposal(teacher=TEACHER, narrowed=False) not in narrowed
-    assert first_proposal() not in narrowed
+    widest = [
+        {
+            [a for a in SPACE.narrowed(member) if COUNT(a) <= 2_000][-1]
+            for member in members
+        }
+        for members in kinds
+    ]
+    found = first_proposals(teacher=TEACHER)
+    for proposal, expected in zip(found, widest, strict=True):
+        assert proposal in expected
+    for others in (
+        first_proposals(teacher=TEACHER, narrowed=False),
+        first_proposals(),
+    ):
+        assert not widest[0] & set(others)  # the others may be found
 
 
 def _widest(architecture):

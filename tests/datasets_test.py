@@ -290,7 +290,7 @@ def _with(key: str, index, value, dtype=None) -> dict[str, np.ndarray]:
         ),
         (
             {"y_train": np.array([3] + [0, 1, 2] * 13)},
-            "40 training images cannot be cut .* by class",
+            "40 images cannot be cut .* by class",
         ),
     ],
 )

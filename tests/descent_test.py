@@ -274,7 +274,7 @@ def test_the_best_of_some_comes_first_whatever_is_expected_of_others(
     best, worst = ranked[:2], ranked[-10:]
     known = {worst[0].fingerprint}  # the best of these is labelled already
     proposals, predicted, _ = _undoubted(
-        autoencoder, others, 3, known, first_of=worst
+        autoencoder, others, 3, known, first_of=[worst]
     )
     assert proposals == [worst[1], *best]
     assert len(predicted) == 3
@@ -283,7 +283,7 @@ def test_the_best_of_some_comes_first_whatever_is_expected_of_others(
         autoencoder,
         others,
         2,
-        first_of=worst,
+        first_of=[worst],
         excess=lambda a: 2.0 * (a in worst),
     )
     assert proposals == best

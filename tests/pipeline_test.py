@@ -399,13 +399,14 @@ def test_samples_make_up_for_a_corpus_that_knows_too_little(finished, tmp_path):
             corpus.append(record)
     config = config.copy_and_resolve_references()
     config.corpus = str(tmp_path / "known.jsonl")
-    config.labels.num_initial = 16
+    config.labels.num_initial = 0
     # 3 lack to the 8 that the heads need.
     for num_labels, expected in ((4, 3), (10, 5), (40, 16)):
         config.labels.num_labels = num_labels
         pipeline = Pipeline(config, tmp_path / f"{num_labels}")
         pipeline.teacher()
-        assert pipeline._run.num_initial == expected
+        num_known = len(pipeline._run.known)
+        assert pipeline._run.num_initial(num_known) == expected
     config.labels.num_labels = 3
     pipeline = Pipeline(config, tmp_path / "too_few")
     pipeline.teacher()

@@ -312,6 +312,37 @@ def test_a_teacher_is_narrowed_evenly_within_its_space(text):
         assert abs(width - share * own) <= 1  # whole widths are not exact
 
 
+def test_a_teacher_is_swapped_for_each_other_kind_at_its_own_size():
+    teacher = Architecture.parse(
+        "conv3x3-64 conv1x1-32/2 max_pool2x2/2 residual3x3-48 dense-16"
+    )
+    space = SearchSpace.around(teacher)
+    swapped = space.swapped(teacher)
+    assert {kind: list(map(str, found)) for kind, found in swapped.items()} == {
+        "conv": ["conv3x3-64 conv1x1-32/2 max_pool2x2/2 conv3x3-48 dense-16"],
+        "separable_conv": [
+            "conv3x3-64 separable_conv1x1-32/2 max_pool2x2/2 "
+            "separable_conv3x3-48 dense-16"
+        ],
+        "inverted_residual": [
+            f"conv3x3-64 inverted_residual1x1-32x{expansion}/2 max_pool2x2/2 "
+            f"inverted_residual3x3-48x{expansion} dense-16"
+            for expansion in (1, 2, 4)
+        ],
+    }
+    for member in itertools.chain(*swapped.values()):
+        assert space.contains(member)
+        assert all(map(space.contains, space.narrowed(member)))
+
+
+def test_where_slots_have_no_other_kind_nothing_is_swapped():
+    for text in ("conv3x3-8", "conv3x3-8 max_pool2x2/2", "dense-4 dense-4"):
+        teacher = Architecture.parse(text)
+        assert SearchSpace.around(teacher).swapped(teacher) == {}
+    teacher = Architecture.parse("conv3x3-8 conv3x3-8")
+    assert SearchSpace.around(teacher, swaps=()).swapped(teacher) == {}
+
+
 def test_what_has_no_width_or_but_one_is_not_narrowed():
     for widths in ((), (8,)):
         kinds = ("conv",) if widths else ("max_pool",)
@@ -524,7 +555,9 @@ def test_what_a_space_is_made_around_is_an_architecture():
 @pytest.mark.parametrize("min_width", [0, -0.5, 1.5, float("nan")])
 def test_the_smallest_width_is_a_share(min_width):
     teacher = Architecture.parse("conv3x3-64")
-    with pytest.raises(ValueError, match=rf"\(0, 1\]; got {min_width}"):
+    with pytest.raises(
+        ValueError, match=rf"above 0, at most 1; got {min_width}"
+    ):
         SearchSpace.around(teacher, min_width=min_width)
 
 
