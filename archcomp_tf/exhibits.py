@@ -13,7 +13,7 @@ import numpy as np
 from archcomp_tf import page
 from archcomp_tf.charts import LOG, Axis, Line, Mark, legend, scatter
 from archcomp_tf.corpus import Record
-from archcomp_tf.latent import LatentMap
+from archcomp_tf.latent import LatentMap, on_plane
 from archcomp_tf.ledger import pareto_front
 
 _NUM_COLOURS = 5  # of the map; the page's style has as many
@@ -108,7 +108,7 @@ def map_section(
       latent: their encodings, and descents.
       student: fingerprint of one of them.
     """
-    z, paths = latent.on_plane()
+    z, paths = on_plane(latent.z, latent.paths)
     points = np.concatenate([z, paths.reshape(-1, 2)])
     axes = [
         Axis.around(f"{name} principal component", values)

@@ -47,19 +47,24 @@ class LatentMap:
         with np.load(path) as arrays:
             return cls(**arrays)
 
-    def on_plane(self) -> tuple[np.ndarray, np.ndarray]:
-        """The plane of the networks' two main directions.
 
-        Returns:
-          `z` `[N, 2]` and `paths` `[S, B, 2]` on the first two principal
-          components of z.
-        """
-        centre = self.z.mean(axis=0)
-        _, _, directions = np.linalg.svd(self.z - centre, full_matrices=False)
-        # A single network, or an embedding of one number, has no second.
-        plane = np.zeros((2, self.z.shape[1]))
-        plane[: len(directions)] = directions[:2]
-        return (self.z - centre) @ plane.T, (self.paths - centre) @ plane.T
+def on_plane(z: np.ndarray, paths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The plane of the two main directions of points.
+
+    Args:
+      z: `[N, D]`, the points.
+      paths: `[S, B, D]`, paths among them.
+
+    Returns:
+      The points `[N, 2]` and the paths `[S, B, 2]` on the first two principal
+      components of the points.
+    """
+    centre = z.mean(axis=0)
+    _, _, directions = np.linalg.svd(z - centre, full_matrices=False)
+    # A single point, or a space of one dimension, has no second.
+    plane = np.zeros((2, z.shape[1]))
+    plane[: len(directions)] = directions[:2]
+    return (z - centre) @ plane.T, (paths - centre) @ plane.T
 
 
 def latent_map(
@@ -68,6 +73,8 @@ def latent_map(
     teacher: Architecture,
     objective: Objective,
     num_descents: int = 8,
+    num_steps: int = NUM_STEPS,
+    learning_rate: float = LEARNING_RATE,
 ) -> LatentMap:
     """Encodes networks and descends from the teacher and from some of them.
 
@@ -78,12 +85,14 @@ def latent_map(
       objective: of the descents.
       num_descents: B; beside the teacher they start from networks that stand
         evenly apart in `architectures`.
+      num_steps: S - 1, of each descent.
+      learning_rate: of each.
     """
     z = autoencoder.encode(architectures)
     places = np.linspace(0, len(z) - 1, num_descents - 1).round().astype(int)
     starts = np.concatenate([autoencoder.encode([teacher]), z[places]])
     _, trace = Descent(autoencoder, type(objective))(
-        starts, objective, NUM_STEPS + 1, LEARNING_RATE
+        starts, objective, num_steps + 1, learning_rate
     )
     networks = autoencoder.decode(trace["z"].reshape(-1, z.shape[1]))
     return LatentMap(

@@ -11,26 +11,21 @@ import numpy as np
 
 def latent_map(
     path: str | os.PathLike,
-    z: np.ndarray,
+    points: np.ndarray,
     colours: dict[str, np.ndarray],
-    descents: np.ndarray,
+    paths: np.ndarray,
 ) -> matplotlib.figure.Figure:
-    """Draws the embedding's two main directions and descents in it.
+    """Draws the plane of an embedding's two main directions, and descents.
 
     Args:
       path: of the picture.
-      z: `[N, D]`, encodings.
+      points: `[N, 2]`, encodings, see `latent.on_plane`.
       colours: what to colour them by, name -> `[N]`; one panel each.
-      descents: `[S, B, D]`, the paths of B descents.
+      paths: `[S, B, 2]`, those of B descents.
 
     Returns:
       What is drawn.
     """
-    centre = z.mean(axis=0)
-    # Principal components, from the covariance: N may be large.
-    _, vectors = np.linalg.eigh(np.cov(z - centre, rowvar=False))
-    plane = vectors[:, [-1, -2]]
-    points, paths = (z - centre) @ plane, (descents - centre) @ plane
     figure = matplotlib.figure.Figure((6 * len(colours), 5), layout="tight")
     for axes, (name, values) in zip(
         np.atleast_1d(figure.subplots(1, len(colours))),

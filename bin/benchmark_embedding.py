@@ -271,14 +271,18 @@ def _draw(output, autoencoder, oracle, unseen, truth, paths) -> None:
     import numpy as np
 
     from archcomp_tf import plots
+    from archcomp_tf.latent import on_plane
 
     accuracy, _, log_params = autoencoder.predict_heads(unseen)
     true_params = np.log10([oracle.count_params(a) for a in unseen])
+    points, paths = on_plane(
+        autoencoder.encode(unseen), paths[:, :: _NUM_STARTS // 16]
+    )
     plots.latent_map(
         output / "latent_map.png",
-        autoencoder.encode(unseen),
+        points,
         {"accuracy": np.array(truth), "log10 parameters": true_params},
-        paths[:, :: _NUM_STARTS // 16],
+        paths,
     )
     plots.predicted_against_true(
         output / "predicted_against_true.png",

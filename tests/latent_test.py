@@ -7,7 +7,7 @@ import pytest
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
-from archcomp_tf.latent import LatentMap, latent_map
+from archcomp_tf.latent import LatentMap, latent_map, on_plane
 from archcomp_tf.objective import LogParams
 
 
@@ -31,7 +31,7 @@ def test_points_in_a_plane_keep_their_distances_on_it():
     directions, _ = np.linalg.qr(rng.normal(size=(7, 2)))
     flat = rng.normal(size=(20, 2)) * [5, 1]
     z = flat @ directions.T + rng.normal(size=7)
-    found, paths = _map(z, z[None, :3]).on_plane()
+    found, paths = on_plane(z, z[None, :3])
     np.testing.assert_allclose(paths, found[None, :3], atol=1e-9)
 
     def distances(points):
@@ -45,7 +45,7 @@ def test_points_in_a_plane_keep_their_distances_on_it():
 @pytest.mark.parametrize("shape", [(1, 4), (2, 1)])
 def test_what_has_no_two_directions_lies_on_one_line(shape):
     z = np.arange(float(np.prod(shape))).reshape(shape)
-    found, paths = _map(z, z[None]).on_plane()
+    found, paths = on_plane(z, z[None])
     assert found.shape == (shape[0], 2)
     np.testing.assert_allclose(found[:, 1], 0, atol=1e-9)
     np.testing.assert_allclose(paths[0], found)
