@@ -17,7 +17,7 @@ from archcomp_tf.layer import KINDS, Layer, Shape
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
+class LayerCost:
     """One layer of a network, with what it costs.
 
     Attributes:
@@ -36,7 +36,7 @@ class Part:
 
 def anatomy(
     architecture: Architecture, input_shape: Shape, num_classes: int
-) -> list[Part]:
+) -> list[LayerCost]:
     """The layers of a network in order, `identity` ones too, and its end.
 
     The parameters and operations of the parts sum to those of the network.
@@ -60,9 +60,9 @@ def anatomy(
         pairs = zip(
             costs((layer,), shape), costs((), output_shape), strict=True
         )
-        parts.append(Part(layer, output_shape, *(a - b for a, b in pairs)))
+        parts.append(LayerCost(layer, output_shape, *(a - b for a, b in pairs)))
         shape = output_shape
-    return [*parts, Part(None, (num_classes,), *costs((), shape))]
+    return [*parts, LayerCost(None, (num_classes,), *costs((), shape))]
 
 
 def change(before: Layer, after: Layer) -> str:
@@ -90,7 +90,9 @@ def change(before: Layer, after: Layer) -> str:
 
 
 def layers_section(
-    teacher: Sequence[Part], student: Sequence[Part], others: int | None
+    teacher: Sequence[LayerCost],
+    student: Sequence[LayerCost],
+    others: int | None,
 ) -> str:
     """The student drawn beside its teacher.
 
@@ -135,7 +137,7 @@ def layers_section(
     )
 
 
-def _layer_cell(part: Part, widest: int) -> str:
+def _layer_cell(part: LayerCost, widest: int) -> str:
     """A layer's text, its bar and the shape of its output."""
     if part.layer and part.layer.kind == "identity":
         return '<td class="layer removed"><span>removed</span></td>'
@@ -149,7 +151,9 @@ def _layer_cell(part: Part, widest: int) -> str:
     )
 
 
-def _cost_cells(teacher: Sequence[Part], student: Sequence[Part]) -> str:
+def _cost_cells(
+    teacher: Sequence[LayerCost], student: Sequence[LayerCost]
+) -> str:
     """What these layers cost in both networks; exactly, under the pointer."""
     cells = []
     for unit, field in (

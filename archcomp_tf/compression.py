@@ -87,7 +87,6 @@ def search(
     num_neighbours: int = 2048,
     doubts: bool = True,
     narrowed: bool = True,
-    immigrants: float = 0.0,
     autoencoder: ArchitectureAutoencoder | None = None,
     mode: str = "pretrained",
 ) -> SearchResult:
@@ -131,8 +130,6 @@ def search(
         made narrower alike, see `SearchSpace.narrowed`: as it is, and with its
         layers swapped for each other kind, see `SearchSpace.swapped`; of each
         the one that promises most.  With few labels these are hard to beat.
-      immigrants: share of a round's labels that goes to samples; they cost
-        more than they bring where proposals are made with doubt.
       autoencoder: an embedding of this space that was trained before; without
         one it is trained here.
       mode: how the embedding is trained here, "pretrained" or "joint", see
@@ -151,26 +148,14 @@ def search(
       EvaluationError: most labels failed; it holds those that did not.
     """
     check_mode(mode)
-    if autoencoder is not None and autoencoder.space != space:
-        raise ValueError(
-            "Expected an autoencoder of the space that is searched; got one of "
-            f"another, of {len(autoencoder.space)} slots for images of "
-            f"{autoencoder.space.input_shape} and "
-            f"{autoencoder.space.num_classes} classes."
-        )
-    if teacher is not None:
-        try:
-            space.validate(teacher)
-        except ValueError as error:
-            raise ValueError(
-                f"Expected a teacher that is in the space: {error}"
-            ) from error
+    _check_members(space, teacher, known, autoencoder)
     count_params = count_params or space.count_params
-    for record in known:
-        space.validate(record.architecture)
     keeps = functools.cache(keeps)
     ledger = Ledger(
-        *(evaluate, count_params, num_labels, objective),
+        evaluate,
+        count_params,
+        num_labels,
+        objective,
         keeps=keeps,
         known=known,
     )
@@ -179,20 +164,8 @@ def search(
         num_initial = min(num_labels, num_samples(num_labels, ledger.num_ok))
     check_num_labels(ledger.num_ok + num_initial)
     rng = np.random.default_rng(seed)
-    if num_initial:
-        ledger.label(initial_samples(space, num_initial, seed, excess))
-    while (lacking := MIN_LABELS - ledger.num_ok) > 0 and ledger.remaining:
-        more = new_samples(
-            space,
-            min(lacking, ledger.remaining),
-            rng,
-            ledger.fingerprints,
-            excess,
-        )
-        if not more:
-            break
-        ledger.label(more)
-    if lacking > 0:  # and nothing is left to label
+    _label_samples(ledger, space, num_initial, seed, rng, excess)
+    if ledger.num_ok < MIN_LABELS:  # and nothing is left to label
         return ledger.result()
     if autoencoder is None:
         autoencoder = train_embedding(
@@ -224,7 +197,7 @@ def search(
             ledger.fingerprints,
             objective,
             count_params,
-            wanted - rng.binomial(wanted, immigrants),
+            wanted,
             first_of=first_of[:wanted],
             num_before=len(predictions),
             keeps=keeps,
@@ -236,7 +209,7 @@ def search(
         traces.append(trace)
         predictions |= predicted
         first_of = first_of[wanted:]
-        # Immigrants, and what stands in where too little new was found.
+        # What stands in where too little new was found.
         proposals += new_samples(
             space,
             wanted - len(proposals),
@@ -254,6 +227,55 @@ def search(
             break
         ledger.label(proposals)
     return ledger.result(predictions=predictions, traces=tuple(traces))
+
+
+def _check_members(
+    space: SearchSpace,
+    teacher: Architecture | None,
+    known: Sequence[Record],
+    autoencoder: ArchitectureAutoencoder | None,
+) -> None:
+    """Raises ValueError for what is not of the space that is searched."""
+    if autoencoder is not None and autoencoder.space != space:
+        raise ValueError(
+            "Expected an autoencoder of the space that is searched; got one of "
+            f"another, of {len(autoencoder.space)} slots for images of "
+            f"{autoencoder.space.input_shape} and "
+            f"{autoencoder.space.num_classes} classes."
+        )
+    if teacher is not None:
+        try:
+            space.validate(teacher)
+        except ValueError as error:
+            raise ValueError(
+                f"Expected a teacher that is in the space: {error}"
+            ) from error
+    for record in known:
+        space.validate(record.architecture)
+
+
+def _label_samples(
+    ledger: Ledger,
+    space: SearchSpace,
+    num: int,
+    seed: int,
+    rng: np.random.Generator,
+    excess: Excess,
+) -> None:
+    """Labels samples, and more of them while too many of the labels fail."""
+    if num:
+        ledger.label(initial_samples(space, num, seed, excess))
+    while (lacking := MIN_LABELS - ledger.num_ok) > 0 and ledger.remaining:
+        more = new_samples(
+            space,
+            min(lacking, ledger.remaining),
+            rng,
+            ledger.fingerprints,
+            excess,
+        )
+        if not more:
+            break
+        ledger.label(more)
 
 
 def _narrowed(

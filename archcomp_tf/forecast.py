@@ -46,7 +46,7 @@ _REPORT_SECONDS = 30.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Step:
+class StageForecast:
     """A stage to come.
 
     Attributes:
@@ -60,7 +60,7 @@ class Step:
     seconds: float
 
 
-def forecast(run: Run) -> list[Step]:
+def forecast(run: Run) -> list[StageForecast]:
     """The stages that are not done yet, in their order.
 
     Args:
@@ -82,7 +82,7 @@ def forecast(run: Run) -> list[Step]:
     return [s for s in steps if run.workdir.find_stage(s.stage) is None]
 
 
-def forecast_lines(run: Run, steps: list[Step]) -> list[str]:
+def forecast_lines(run: Run, steps: list[StageForecast]) -> list[str]:
     """A forecast as the header of a run, for people.
 
     Args:
@@ -151,7 +151,7 @@ class _Plan:
         )
         self._final = clock.training(self._recipe, costly)
 
-    def teacher(self) -> Step:
+    def teacher(self) -> StageForecast:
         teacher, clock = self._teacher, self._clock
         image = clock.image(teacher.architecture, teacher.input_shape)
         what = f"{teacher.num_params:,} parameters, "
@@ -168,9 +168,9 @@ class _Plan:
             seconds += clock.training(
                 dataclasses.replace(recipe, epochs=epochs), image
             )
-        return Step("teacher", what, seconds)
+        return StageForecast("teacher", what, seconds)
 
-    def corpus(self) -> Step:
+    def corpus(self) -> StageForecast:
         what = (
             f"{self._num_initial} samples trained for {self._brief}"
             if self._num_initial
@@ -182,36 +182,36 @@ class _Plan:
         if self._measured:
             names = " and ".join(self._measured)
             what = f"{NUM_MEASURED} networks measured, for {names}; {what}"
-        return Step(
+        return StageForecast(
             "corpus",
             what,
             NUM_MEASURED * self._measuring + self._num_initial * self._sample,
         )
 
-    def autoencoder(self) -> Step:
+    def autoencoder(self) -> StageForecast:
         config = self._run.config
         elsewhere = f" around {config.space.around}" * bool(config.space.around)
-        return Step(
+        return StageForecast(
             "autoencoder",
             f"an embedding of {config.autoencoder.num_architectures:,} "
             f"networks{elsewhere}, none of them trained",
             _EMBEDDING_SECONDS,
         )
 
-    def search(self) -> Step:
+    def search(self) -> StageForecast:
         what = f"{self._num_proposed} proposals trained for {self._brief}"
         if self._num_finalists:
             what += (
                 f", the best {self._num_finalists} {self._student.num_seeds} "
                 f"times for {self._long}"
             )
-        return Step(
+        return StageForecast(
             "search",
             what,
             self._num_proposed * self._proposal + self._choosing,
         )
 
-    def students(self) -> Step:
+    def students(self) -> StageForecast:
         num_seeds, num_trials = (
             self._student.num_seeds,
             self._student.num_tuning_trials,
@@ -230,9 +230,11 @@ class _Plan:
         # the first of the student's.
         num_tried = (num_trials - chosen) * tuned
         num_trained = (num_seeds - tuned) * (tuned or not chosen)
-        return Step("students", what, (num_tried + num_trained) * self._final)
+        return StageForecast(
+            "students", what, (num_tried + num_trained) * self._final
+        )
 
-    def controls(self) -> Step:
+    def controls(self) -> StageForecast:
         num_seeds, names = self._student.num_seeds, self._student.controls
         others = sum(
             self._clock.training(
@@ -242,7 +244,7 @@ class _Plan:
         )
         # The narrowed teacher, and a random network that is no finalist.
         num_trained = num_seeds * (1 if self._num_finalists else 2)
-        return Step(
+        return StageForecast(
             "controls",
             "the teacher made narrower"
             + "".join(f", {name}" for name in names)
@@ -254,8 +256,8 @@ class _Plan:
             + num_seeds * others,
         )
 
-    def report(self) -> Step:
-        return Step(
+    def report(self) -> StageForecast:
+        return StageForecast(
             "report",
             "all of them on the test split, once; LiteRT files; report.html",
             _REPORT_SECONDS,

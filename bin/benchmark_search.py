@@ -60,7 +60,6 @@ _VARIANTS = {
     "search_one_round": ("search", {"labels_a_round": 10**6}),
     "search_without_narrowed": ("search", {"narrowed": False}),
     "search_without_doubt": ("search", {"doubts": False}),
-    "search_immigrants": ("search", {"immigrants": 1 / 8}),
     "expected_improvement": ("expected_improvement", {}),
     "regularized_evolution": ("regularized_evolution", {}),
     "optuna_tpe": ("optuna_tpe", {}),

@@ -9,7 +9,7 @@ Result: on two cores 20.1 times smaller than `vgg11_half`, 1.33 points of test
   results/README.md.  Others have not been run.
 """
 
-from archcomp_tf.config import classifier_config
+from archcomp_tf.presets import classifier_config
 
 
 def get_config(teacher="resnet18"):

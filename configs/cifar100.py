@@ -6,7 +6,7 @@ Time, result: not run yet, see results/README.md.  `:vgg7` and `:vgg11_half` are
   for two cores.
 """
 
-from archcomp_tf.config import classifier_config
+from archcomp_tf.presets import classifier_config
 
 
 def get_config(teacher="resnet18"):

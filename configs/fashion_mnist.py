@@ -9,7 +9,7 @@ Result: in 108 minutes on two cores 22.2 times smaller than `vgg7`, 0.45 points
   3ad4f10), see results/README.md.  Others have not been run.
 """
 
-from archcomp_tf.config import classifier_config
+from archcomp_tf.presets import classifier_config
 
 
 def get_config(teacher="vgg7"):

@@ -268,7 +268,6 @@ def test_nothing_is_proposed_that_breaks_a_limit():
         objective=LogParams(0.1),
         seed=0,
         keeps=has_no_small_window,
-        immigrants=0.0,
         autoencoder=_embedding(),
     )
     proposed = [
