@@ -15,7 +15,7 @@ from archcomp_tf.exhibits import describe
 from archcomp_tf.results import (
     TEACHER_FILE,
     all_test_accuracies,
-    better_controls,
+    doubts,
     file_title,
     headline,
     known_text,
@@ -89,7 +89,7 @@ def answer_section(results: Mapping[str, Any]) -> str:
                 "kicker",
             ),
             f"<h1>{headline(results)}</h1>",
-            *map(page.paragraph, better_controls(results)),
+            *map(page.paragraph, doubts(results)),
             page.tiles(entries),
         ]
     )

@@ -155,7 +155,8 @@ def default_config() -> ml_collections.ConfigDict:
     # a search's best are trained by this recipe from `num_seeds` seeds, and the
     # best in the mean is the student; of its trainings the best is given.
     # Where several recipes are tried, the first is this one.
-    # `controls` names networks of `teachers.py` that are trained beside it.
+    # `controls` names what else is trained: networks of `teachers.py`, or kinds
+    # of layers that the teacher's are swapped for, at the student's size.
     config.student = ml_collections.ConfigDict()
     config.student.recipe = recipe_config(epochs=30, **DISTILLATION)
     config.student.num_finalists = 3
@@ -225,9 +226,10 @@ def check_config(config: ml_collections.ConfigDict) -> None:
     with _named("autoencoder"):
         check_number("noise", config.autoencoder.noise, 0)
         check_mode(config.autoencoder.mode)
-    if unknown := [n for n in student.controls if n not in TEACHERS]:
+    controls = [*TEACHERS, *config.space.swaps]
+    if unknown := [n for n in student.controls if n not in controls]:
         raise ConfigError(
-            f"Expected student.controls among {', '.join(TEACHERS)}; got "
+            f"Expected student.controls among {', '.join(controls)}; got "
             f"{', '.join(map(repr, unknown))}."
         )
 

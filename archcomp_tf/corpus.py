@@ -64,6 +64,10 @@ class Record:
         # Plain numbers, as JSON has them, of NumPy's.
         object.__setattr__(self, "accuracy", float(self.accuracy))
         object.__setattr__(self, "num_params", int(self.num_params))
+        object.__setattr__(self, "seed", int(self.seed))
+        object.__setattr__(self, "seconds", float(self.seconds))
+        measured = {name: float(v) for name, v in self.measured.items()}
+        object.__setattr__(self, "measured", measured)
         if self.status not in (OK, FAILED):
             raise ValueError(
                 f"Expected a status of {OK!r} or {FAILED!r}; got "

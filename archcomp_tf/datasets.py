@@ -331,15 +331,16 @@ def from_batches(
       DataError: it holds something else, nothing, images of many shapes, or
         never ends.
     """
-    images, labels = _gathered("data set", batches)
-    order = np.argsort([digest_of(image) for image in images])
-    return from_arrays(images[order], labels[order], **kwargs)
+    return from_arrays(*_gathered("data set", batches), **kwargs)
 
 
 def _gathered(
     where: str, batches: Iterable[tuple[np.ndarray, np.ndarray]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """All images and all labels, of batches or of single images."""
+    """All images and all labels, of batches or of single images.
+
+    In an order of their own: what shuffles comes in another each time.
+    """
     if isinstance(batches, Mapping):
         raise DataError(
             f"{where}: expected (images, labels), or a tuple of two of them, "
@@ -381,7 +382,9 @@ def _gathered(
             "tf.data.Dataset by `map`, or into an .npz file with "
             f"{', '.join(_NPZ_KEYS)}."
         )
-    return np.concatenate(images), np.concatenate(labels)
+    found, labels = np.concatenate(images), np.concatenate(labels)
+    order = np.argsort([digest_of(image) for image in found])
+    return found[order], labels[order]
 
 
 def _is_single(image: np.ndarray, label: np.ndarray) -> bool:

@@ -142,8 +142,10 @@ class Finals:
             trained = self.trained({"student": candidate}, recipe)
             tried.append(trained["student"])
             if not self._broken_limits(tried[-1]):
-                self._doubt_chance(tried[-1])
-                return tried[-1]
+                doubts = self._chance(tried[-1])
+                for doubt in doubts:
+                    _LOGGER.warning("%s", doubt)
+                return tried[-1] | {"doubts": doubts}
         nearest = max(tried, key=lambda t: t["validation_accuracy"])
         raise LimitError(
             f"The nearest that was found, {nearest['architecture']}, "
@@ -211,17 +213,16 @@ class Finals:
             teacher["validation_accuracy"] - student["validation_accuracy"],
         )
 
-    def _doubt_chance(self, student: Mapping[str, Any]) -> None:
+    def _chance(self, student: Mapping[str, Any]) -> list[str]:
         """Says where a student seems to be right by chance alone."""
         share = float(np.mean(student["validation_accuracies"]))
-        if seems_chance(share, self._run.dataset.validation.labels):
-            _LOGGER.warning(
-                "The student is right about %.1f%% of the images to choose by, "
-                "hardly more than by chance, in the mean of its trainings: "
-                "student.recipe may be too brief, or what is asked for too "
-                "small.",
-                100 * share,
-            )
+        if not seems_chance(share, self._run.dataset.validation.labels):
+            return []
+        return [
+            f"The student is right about {share:.1%} of the images to choose "
+            "by, hardly more than by chance, in the mean of its trainings: "
+            "student.recipe may be too brief, or what is asked for too small."
+        ]
 
     @property
     def _seeds(self) -> list[int]:

@@ -22,7 +22,7 @@ from archcomp_tf.layer import Shape
 from archcomp_tf.limits import MEASURED
 from archcomp_tf.preprocessing import Preprocessing
 from archcomp_tf.progress import duration
-from archcomp_tf.results import wanted
+from archcomp_tf.results import title, wanted
 from archcomp_tf.run import Run
 from archcomp_tf.samples import initial_samples
 from archcomp_tf.teachers import TEACHERS, named
@@ -240,6 +240,8 @@ class _Plan:
             self._clock.training(
                 self._recipe, self._clock.image(TEACHERS[name], self._shape)
             )
+            if name in TEACHERS
+            else self._final
             for name in names
         )
         # The narrowed teacher, and a random network that is no finalist.
@@ -247,7 +249,7 @@ class _Plan:
         return StageForecast(
             "controls",
             "the teacher made narrower"
-            + "".join(f", {name}" for name in names)
+            + "".join(f", {title(name)}" for name in names)
             + f", the best of {self._labels.num_labels} random networks: "
             "trained alike",
             self._num_proposed * self._sample

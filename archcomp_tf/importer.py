@@ -56,7 +56,7 @@ from archcomp_tf.steps import (
     without,
 )
 
-_CLASSIFIER = "a linear or softmax Dense at the end, one output a class"
+_CLASSIFIER = "a linear, softmax or sigmoid Dense at the end, an output a class"
 
 
 def from_keras(model: keras.Model) -> Architecture:
@@ -130,8 +130,8 @@ def _check_used_once(row: Iterable[Call]) -> None:
 
 def _classifier(model: keras.Model, row: list[Step]) -> tuple[list[Step], Step]:
     """The steps before the classifier, and the classifier."""
-    softmax = row[-1:] if row and row[-1].item == Op("softmax") else []
-    row = _conv_classifier(row[: len(row) - len(softmax)], bool(softmax))
+    ends = [step for step in row[-1:] if _gives_probabilities(step)]
+    row = _conv_classifier(row[: len(row) - len(ends)], bool(ends))
     *body, last = row or [Step(Op("nothing"), model, (), ())]
     if not isinstance(last.item, Op) or last.item.name != "dense":
         got = activation_name(last.layer)
@@ -140,7 +140,17 @@ def _classifier(model: keras.Model, row: list[Step]) -> tuple[list[Step], Step]:
     if last.item.filters < 2:
         got = "one output"
         raise UnsupportedModelError(last.layer, _CLASSIFIER, got)
-    return body, last.with_weights_of(*softmax)
+    classifier = last.with_weights_of(*ends)
+    # Probabilities are given as logits, and not built as what stands inside.
+    remarks = (r for r in classifier.remarks if not r.startswith("sigmoid"))
+    return body, dataclasses.replace(classifier, remarks=tuple(remarks))
+
+
+def _gives_probabilities(step: Step) -> bool:
+    """Whether it is a softmax, or a sigmoid for each class."""
+    return step.item == Op("softmax") or (
+        step.item == RELU and activation_name(step.layer) == "sigmoid"
+    )
 
 
 def _conv_classifier(row: list[Step], is_softmax: bool) -> list[Step]:

@@ -158,3 +158,21 @@ def check_objective(objective: Any) -> None:
             "a dataclass of one's own that is called like them and has "
             f"`relaxed`; got {objective!r}."
         )
+    try:
+        ones = keras.ops.ones((2,))
+        numbers = (
+            keras.ops.convert_to_tensor([number] * 2, "float32")
+            for number in dataclasses.astuple(objective)
+        )
+        shape = tuple(type(objective).relaxed(ones, ones, *numbers).shape)
+    except Exception as error:  # whatever a person's own may raise
+        raise TypeError(
+            f"{type(objective).__name__}.relaxed cannot be descended; expected "
+            "a staticmethod of tensors [B] that gives [B], see `objective.py`; "
+            f"got {type(error).__name__}: {error}"
+        ) from error
+    if shape != (2,):
+        raise TypeError(
+            f"Expected {type(objective).__name__}.relaxed to give a number for "
+            f"each of 2 points; got shape {shape}."
+        )

@@ -29,7 +29,7 @@ from archcomp_tf.latent import LatentMap
 from archcomp_tf.litert import PRECISIONS, ConversionError, export_litert
 from archcomp_tf.measurement import measure
 from archcomp_tf.report import results_text
-from archcomp_tf.results import assemble_results, better_controls, trained
+from archcomp_tf.results import assemble_results, doubts, trained
 from archcomp_tf.run import Run
 
 _LOGGER = logging.getLogger(__name__)
@@ -67,8 +67,8 @@ def write_outcome(
     with run.workdir.replacing("report/RESULTS.md") as path:
         path.write_text(results_text(results))
     _write_pages(run, stages, results)
-    for better in better_controls(results):
-        _LOGGER.warning("%s", better)
+    for doubt in doubts(results):
+        _LOGGER.warning("%s", doubt)
     _warn_of_front(run, results["files"])
     return results
 

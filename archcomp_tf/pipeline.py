@@ -19,6 +19,7 @@ from typing import Any
 
 import keras
 import ml_collections
+import numpy as np
 
 from archcomp_tf import baselines, datasets
 from archcomp_tf.architecture import Architecture
@@ -39,7 +40,7 @@ from archcomp_tf.fitting import MIN_LABELS
 from archcomp_tf.forecast import forecast, forecast_lines
 from archcomp_tf.labeling import LabelError
 from archcomp_tf.limits import Limits
-from archcomp_tf.objective import Objective
+from archcomp_tf.objective import Objective, Tolerance
 from archcomp_tf.outcome import write_outcome
 from archcomp_tf.ranges import check_number
 from archcomp_tf.run import Run
@@ -89,7 +90,7 @@ class CompressionResult:
 
 def compress(
     teacher: keras.Model | str | os.PathLike,
-    data: datasets.Dataset | str | os.PathLike | tuple | Any,
+    dataset: datasets.Dataset | str | os.PathLike | tuple | Any,
     *,
     objective: Objective | Limits,
     num_labels: int,
@@ -105,9 +106,9 @@ def compress(
         is, not trained again.  Layers in front that scale or change images are
         kept, and decide whether it is given values from 0 to 1 or from 0 to
         255.
-      data: arrays (images, labels) or a `tf.data.Dataset` of them, from which
-        `datasets.from_arrays` cuts validation and test splits; or a tuple of
-        two of them, training and test, or of three, with validation between;
+      dataset: arrays (images, labels) or a `tf.data.Dataset` of them, from
+        which `datasets.from_arrays` cuts validation and test splits; or a tuple
+        of two of them, training and test, or of three, validation between;
         or a name or an `.npz` file for `datasets.load`; or a `Dataset`.
       objective: what to look for, or `Limits` that the student must keep to.
       num_labels: how many networks are trained for the search.
@@ -149,18 +150,22 @@ def compress(
             f"it); got {objective!r}."
         )
     if isinstance(teacher, str | os.PathLike):
-        teacher = keras.models.load_model(teacher)
-    dataset = None
-    if isinstance(data, os.PathLike):
-        data = os.fspath(data)
-    if not isinstance(data, str):
-        dataset = datasets.of(
-            data, validation_fraction=config.validation_fraction, seed=seed
+        teacher = keras.models.load_model(teacher, compile=False)
+    name, given = dataset, None
+    if isinstance(dataset, os.PathLike):
+        name = os.fspath(dataset)
+    elif not isinstance(dataset, str):
+        given = datasets.of(
+            dataset,
+            validation_fraction=config.validation_fraction,
+            seed=int(seed),
         )
+        name = given.name
     with config.unlocked():
-        config.seed = seed
-        config.dataset = data if dataset is None else dataset.name
-        config.labels.num_labels = num_labels
+        # Plain numbers, as JSON has them, of NumPy's.
+        config.seed = int(seed)
+        config.dataset = name
+        config.labels.num_labels = int(num_labels)
         if given := make_limits(config.limits):
             raise ConfigError(
                 "Expected limits as the objective alone; got "
@@ -171,9 +176,12 @@ def compress(
         else:
             config.objective = {
                 "name": type(objective).__name__,
-                **dataclasses.asdict(objective),
+                **{
+                    field: np.asarray(value).item()
+                    for field, value in dataclasses.asdict(objective).items()
+                },
             }
-    return Pipeline(config, workdir, teacher=teacher, dataset=dataset).run()
+    return Pipeline(config, workdir, teacher=teacher, dataset=given).run()
 
 
 class Pipeline:
@@ -261,14 +269,14 @@ class Pipeline:
                 )
                 run.labeler(samples)
             record["num_labels"] = num_initial
-            if run.limits and run.limits.max_accuracy_drop:
+            if isinstance(run.final_objective, Tolerance):
                 # What may be lost is lost from what the teacher's own layers
                 # come to by the brief training of a label.
                 (reference,) = run.labeler([run.teacher_architecture])
                 if isinstance(reference, LabelError):
                     raise LabelError(
                         "Expected a label of the teacher's own layers, to "
-                        f"count max_accuracy_drop from; got: {reference}"
+                        f"count what may be lost from; got: {reference}"
                     )
                 record["reference_accuracy"] = reference
 
@@ -349,11 +357,14 @@ class Pipeline:
         run = self._run
         with self._recorded("controls") as record:
             around = run.named_architecture
-            scaled = baselines.scaled_to(
-                run.teacher_architecture,
-                student["num_params"],
-                run.space.count_params,
-            )
+            teacher, size = run.teacher_architecture, student["num_params"]
+            swapped = run.space.swapped(teacher)
+
+            def scaled(network):
+                return baselines.scaled_to(
+                    network, size, run.space.count_params
+                )
+
             random = baselines.random_search(
                 run.space,
                 run.labeler,
@@ -363,9 +374,13 @@ class Pipeline:
                 excess=run.allowance.excess,
             )
             networks = {
-                "around_scaled" if around else "width_scaled": scaled,
+                "around_scaled" if around else "width_scaled": scaled(teacher),
                 "random_search": self._finals.best(random).architecture.compact,
-                **{n: TEACHERS[n] for n in run.config.student.controls},
+                **{
+                    name: TEACHERS.get(name)
+                    or scaled(swapped.get(name, [teacher])[0])
+                    for name in run.config.student.controls
+                },
             }
             record["networks"] = self._finals.trained(
                 networks, Recipe(**student["recipe"])

@@ -90,7 +90,8 @@ def regret_curves(
     axes = figure.subplots()
     for name, regrets in curves.items():
         labels = np.arange(1, regrets.shape[1] + 1)
-        mean, spread = regrets.mean(axis=0), regrets.std(axis=0)
+        mean = regrets.mean(axis=0)
+        spread = regrets.std(axis=0, ddof=min(1, len(regrets) - 1))
         (line,) = axes.plot(labels, mean, label=name)
         axes.fill_between(
             labels,

@@ -139,4 +139,4 @@ def _fill_for_gpu(
         **augmentation,
         **distillation,
     )
-    config.student.controls = ("resnet20", "resnet32")
+    config.student.controls = ("separable_conv", "resnet20", "resnet32")

@@ -9,7 +9,7 @@ import numpy as np
 
 from archcomp_tf.results import (
     all_test_accuracies,
-    better_controls,
+    doubts,
     file_title,
     headline,
     known_text,
@@ -141,7 +141,7 @@ def results_text(results: Mapping[str, Any]) -> str:
     return f"""\
 # {results["dataset"]}, seed {results["seed"]}
 
-{" ".join([f"{headline(results)}.", *better_controls(results)])}
+{" ".join([f"{headline(results)}.", *doubts(results)])}
 
 {results_table(results)}
 {files_table(results["files"])}

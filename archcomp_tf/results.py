@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from archcomp_tf.environment import environment
+from archcomp_tf.search_space import SWAPS
 
 # Name in results.json -> in tables; any other is one that a config names.
 _TITLES = {
     "width_scaled": "teacher scaled in width",
     "around_scaled": "searched around, scaled in width",
     "random_search": "best of random search",
+    **{kind: f"teacher of {kind}, scaled" for kind in SWAPS},
 }
 
 # A control that has at most so many times the student's parameters is as small:
@@ -79,6 +81,8 @@ def assemble_results(
             name: rows[name] for name in stages["controls"]["networks"]
         },
         "files": dict(files),
+        # What makes the answer doubtful, in sentences.
+        "doubts": stages["teacher"]["doubts"] + stages["students"]["doubts"],
         "search": {
             key: search[key]
             for key in ("num_labels", "num_known", "num_rounds")
@@ -147,16 +151,17 @@ def wanted(config: Mapping[str, Any]) -> str:
     return f"{name}({', '.join(f'{k}={v}' for k, v in fields.items())})"
 
 
-def better_controls(results: Mapping[str, Any]) -> list[str]:
-    """What did better than the student without being larger, in sentences.
+def doubts(results: Mapping[str, Any]) -> list[str]:
+    """What makes the answer of a results.json doubtful, in sentences.
 
-    By the mean of all trainings on validation data, which is what choices are
-    made by.
+    After what the stages doubted: which control did better than the student
+    without being larger, by the mean of all trainings on validation data, which
+    is what choices are made by.
     """
     student = results["student"]
     largest = _SAME_SIZE * student["num_params"]
     own = np.mean(student["validation_accuracies"])
-    sentences = []
+    sentences = [*results["doubts"]]
     for name, control in results["controls"].items():
         accuracies = control["validation_accuracies"]
         if control["num_params"] <= largest and np.mean(accuracies) > own:

@@ -33,6 +33,7 @@ from archcomp_tf.config import (
 from archcomp_tf.corpus import OK, Corpus, Record, check_sizes
 from archcomp_tf.datasets import Dataset, Split
 from archcomp_tf.environment import physical_memory
+from archcomp_tf.export import check_loadable
 from archcomp_tf.fitting import MIN_LABELS
 from archcomp_tf.importer import from_keras
 from archcomp_tf.inference import check_fit
@@ -41,7 +42,7 @@ from archcomp_tf.labeling import Labeler
 from archcomp_tf.layer import Shape
 from archcomp_tf.ledger import SearchResult
 from archcomp_tf.limits import Limits
-from archcomp_tf.objective import Objective
+from archcomp_tf.objective import Objective, Tolerance
 from archcomp_tf.preprocessing import Preprocessing
 from archcomp_tf.search_space import SearchSpace
 from archcomp_tf.task import Task
@@ -52,9 +53,9 @@ from archcomp_tf.workers import take_chief_address
 
 _LOGGER = logging.getLogger(__name__)
 
-# Of what Keras writes of a model: the names that it counts up, and what is no
-# layer.
-_NAMES = ("name", "keras_history", "input_layers", "output_layers")
+# Of what Keras writes of a model: the names that it counts up, seeds that it
+# draws, and what is no layer.
+_NAMES = ("name", "keras_history", "input_layers", "output_layers", "seed")
 _NO_LAYERS = ("build_config", "compile_config")
 
 
@@ -180,7 +181,8 @@ class Run:
                 )
             if not settings.model:
                 return None
-            model = keras.models.load_model(settings.model)
+            model = keras.models.load_model(settings.model, compile=False)
+        check_loadable(model)
         if self.dataset.num_classes == 2:
             model = as_two_classes(model)
         check_fit(model, self.dataset)
@@ -195,7 +197,8 @@ class Run:
         data, processes = self.dataset, self.config.num_workers
         num = sum(len(s) for s in (data.train, data.validation, data.test))
         size = 4 * num * math.prod(shape)  # of float32
-        copies = 1 + processes * (processes > 1)
+        # Those that label and those of the final trainings live side by side.
+        copies = 1 + 2 * processes * (processes > 1)
         if copies * size > (memory := physical_memory()):
             raise ConfigError(
                 "What the teacher does to an image first makes "
@@ -288,32 +291,32 @@ class Run:
 
     @functools.cached_property
     def objective(self) -> Objective:
-        """What is looked for: by the limits, or the config's objective."""
+        """What labels are judged by.
+
+        A `Tolerance` of long trainings is one of brief ones from what the
+        teacher's own layers come to as briefly.
+        """
+        objective = self.final_objective
+        if not isinstance(objective, Tolerance):
+            return objective
+        lag = (
+            self.stage("teacher")["validation_accuracy"]
+            - self.stage("corpus")["reference_accuracy"]
+        )
+        reference = min(max(objective.reference_accuracy - lag, 0.0), 1.0)
+        return dataclasses.replace(objective, reference_accuracy=reference)
+
+    @functools.cached_property
+    def final_objective(self) -> Objective:
+        """What long trainings are judged by: the limits', or the config's."""
         teacher = self.stage("teacher")
         references = {
             "reference_accuracy": teacher["validation_accuracy"],
             "reference_params": teacher["num_params"],
         }
         if self.limits:
-            reference = self.stage("corpus").get("reference_accuracy")
-            if reference is not None:
-                references["reference_accuracy"] = reference
             return self.limits.objective(**references)
         return make_objective(self.config.objective, **references)
-
-    @property
-    def final_objective(self) -> Objective:
-        """What long trainings are judged by.
-
-        What they may lose is lost from the teacher as it is, what labels may
-        lose from what the teacher's own layers come to as briefly.
-        """
-        if self.limits is None:
-            return self.objective
-        teacher = self.stage("teacher")
-        return self.limits.objective(
-            teacher["validation_accuracy"], teacher["num_params"]
-        )
 
     @functools.cached_property
     def allowance(self) -> Allowance:

@@ -211,7 +211,7 @@ class SearchSpace:
         divisor: int = 1,
         swaps: Sequence[str] = SWAPS,
     ) -> SearchSpace:
-        """A space of narrower and cheaper networks, the teacher included.
+        """A space of narrower and cheaper networks, the compact teacher too.
 
         One slot a layer of the teacher: make it narrower, its window smaller,
         swap it for another kind or, where it does not change the size of the

@@ -69,17 +69,22 @@ def prepare_teacher(run: Run) -> dict[str, Any]:
             f"Expected finite outputs of {model.name}; got infinity or NaN for "
             f"{num} of {len(logits)} images to learn from."
         )
+    doubts: list[str] = []
     if ready is not None:
         own = record["validation_accuracy"]
         _check_range(model, dataset.validation, preprocessing, own)
-        if not _doubt_chance(dataset, preprocessing, own):
-            _doubt_unseen(dataset, logits, own)
-        _doubt_unmirrored(run, preprocessing)
+        doubts += _chance(dataset, preprocessing, own) or _known_images(
+            dataset, logits, own
+        )
+        doubts += _mirrored(run, preprocessing)
     if run.config.teacher.unsmooth_epochs:
         dataset = preprocessing.scaled_dataset(dataset.without_test)
         logits = _unsmoothed_logits(run, dataset)
     if run.config.labels.distil:
-        _doubt_smoothed(logits)
+        doubts += _smoothed(logits)
+    for doubt in doubts:
+        _LOGGER.warning("%s", doubt)
+    record["doubts"] = doubts
     with run.workdir.replacing("teacher/logits.npy") as path:
         np.save(path, logits)
     return record
@@ -127,21 +132,21 @@ def _unsmoothed_logits(run: Run, dataset: Dataset) -> np.ndarray:
     return teacher_logits(copy, dataset.train.images)
 
 
-def _doubt_unseen(
+def _known_images(
     dataset: Dataset, logits: np.ndarray, validation_accuracy: float
-) -> None:
+) -> list[str]:
     """Says where a teacher seems to know the images that judge it."""
     train, num = dataset.train, len(dataset.validation)
     known = float(np.mean(np.argmax(logits, axis=-1) == train.labels))
     spread = math.sqrt(known * (1 - known) / num)
-    if validation_accuracy >= known - spread:
-        _LOGGER.warning(
-            "The teacher is as accurate on the %d images to choose by "
-            "(%.1f%%) as on those to learn from (%.1f%%). If it was "
-            "trained on both, more is counted as lost than is lost: give "
-            "images that it does not know, as the second of three pairs.",
-            *(num, 100 * validation_accuracy, 100 * known),
-        )
+    if validation_accuracy < known - spread:
+        return []
+    return [
+        f"The teacher is as accurate on the {num:,} images to choose by "
+        f"({validation_accuracy:.1%}) as on those to learn from ({known:.1%}). "
+        "If it was trained on both, more is counted as lost than is lost: "
+        "give images that it does not know, as the second of three pairs."
+    ]
 
 
 def _check_range(
@@ -152,9 +157,9 @@ def _check_range(
 ) -> None:
     """Raises ValueError where a teacher is better when given other values.
 
-    Only of a teacher with nothing in front that could make them.
+    Only of one that takes values from 0 to 1.
     """
-    if not preprocessing.is_unit:
+    if preprocessing.takes != 1:
         return
     # Neither by chance, three standard errors of a difference at most, nor by
     # a little contrast.
@@ -163,7 +168,9 @@ def _check_range(
         other = accuracy(
             model,
             validation,
-            lambda x, low=low, high=high: low + (high - low) * unit(x),
+            lambda x, low=low, high=high: (
+                low + (high - low) * unit(preprocessing.scaled(x))
+            ),
         )
         if other - validation_accuracy > margin:
             layer = f"Rescaling({high - low}, offset={low})"
@@ -176,41 +183,40 @@ def _check_range(
             )
 
 
-def _doubt_chance(
+def _chance(
     dataset: Dataset, preprocessing: Preprocessing, validation_accuracy: float
-) -> bool:
-    """Says where a teacher seems to be right by chance alone, and whether."""
-    doubtful = seems_chance(validation_accuracy, dataset.validation.labels)
-    if doubtful:
-        _LOGGER.warning(
-            "The teacher is right about %.1f%% of the images to choose by, "
-            "hardly more than by chance. It is given values from 0 to %d: if "
-            "it was trained on others, put the layers that make them from "
-            "these in front of it (Rescaling, Normalization, a "
-            "preprocess_input); students will have them too.",
-            *(100 * validation_accuracy, preprocessing.takes),
-        )
-    return doubtful
+) -> list[str]:
+    """Says where a teacher seems to be right by chance alone."""
+    if not seems_chance(validation_accuracy, dataset.validation.labels):
+        return []
+    return [
+        f"The teacher is right about {validation_accuracy:.1%} of the images "
+        "to choose by, hardly more than by chance. It is given values from 0 "
+        f"to {preprocessing.takes}: if it was trained on others, put the "
+        "layers that make them from these in front of it (Rescaling, "
+        "Normalization, a preprocess_input); students will have them too."
+    ]
 
 
-def _doubt_unmirrored(run: Run, preprocessing: Preprocessing) -> None:
+def _mirrored(run: Run, preprocessing: Preprocessing) -> list[str]:
     """Says where a teacher saw mirrored images and students will not."""
-    if preprocessing.mirrors and not run.config.student.recipe.mirror:
-        _LOGGER.warning(
-            "The teacher was trained on images that were mirrored at random. "
-            "With config.student.recipe.mirror = True students are too."
-        )
+    if not preprocessing.mirrors or run.config.student.recipe.mirror:
+        return []
+    return [
+        "The teacher was trained on images that were mirrored at random. "
+        "With config.student.recipe.mirror = True students are too."
+    ]
 
 
-def _doubt_smoothed(logits: np.ndarray) -> None:
+def _smoothed(logits: np.ndarray) -> list[str]:
     """Says where a teacher keeps from students what they could learn."""
-    if smoothing := seeming_label_smoothing(logits):
-        _LOGGER.warning(
-            "The teacher seems to have been trained with a label smoothing of "
-            "%.2f: it hardly tells one wrong class from another, and students "
-            "learn little more from it than from the labels. With "
-            "config.teacher.unsmooth_epochs = 3, in another working "
-            "directory, they learn from a copy that was trained on for so long "
-            "without.",
-            smoothing,
-        )
+    smoothing = seeming_label_smoothing(logits)
+    if not smoothing:
+        return []
+    return [
+        "The teacher seems to have been trained with a label smoothing of "
+        f"{smoothing:.2f}: it hardly tells one wrong class from another, and "
+        "students learn little more from it than from the labels. With "
+        "config.teacher.unsmooth_epochs = 3, in another working directory, "
+        "they learn from a copy that was trained on for so long without."
+    ]

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import errno
 import logging
 import sys
 
@@ -105,7 +106,12 @@ def _main(argv: list[str], method: str) -> int:
     ) as error:
         # The traceback is there for those who ask: --verbosity=1.
         logging.getLogger("absl").debug("%s", error, exc_info=True)
-        print(f"error: {error}", file=sys.stderr)
+        goes_on = ""
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            goes_on = (
+                f" for {_WORKDIR.value}; with more, the same command goes on"
+            )
+        print(f"error: {error}{goes_on}", file=sys.stderr)
         return 1
     return 0
 

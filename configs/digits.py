@@ -32,6 +32,7 @@ def get_config(method="ours"):
         config.student.recipe = recipe_config(epochs=60)
         config.student.num_finalists = 5
         config.student.num_tuning_trials = 3
+        config.student.controls = ("separable_conv",)
         if method == "paper":
             config.autoencoder.mode = "joint"
             config.labels.num_initial = 28

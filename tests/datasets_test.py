@@ -588,6 +588,41 @@ def test_a_tf_data_set_that_shuffles_is_cut_alike_each_time():
     assert one.digest != datasets.from_batches(data, seed=1).digest
 
 
+@pytest.mark.parametrize("num_splits", [2, 3])
+def test_splits_that_shuffle_are_the_same_each_time(num_splits):
+    images = np.random.default_rng(0).random((40, 2, 2, 1), np.float32)
+    data = tf.data.Dataset.from_tensor_slices((images, np.arange(40) % 4))
+    one, other = (
+        datasets.of(
+            (data.shuffle(40, seed=seed).batch(8),) * num_splits,
+            validation_fraction=0.25,
+            seed=0,
+        )
+        for seed in (1, 2)
+    )
+    assert one.digest == other.digest
+    np.testing.assert_array_equal(one.train.labels, other.train.labels)
+
+
+@pytest.mark.parametrize(
+    ("fractions", "message"),
+    [
+        ((1.5, 0.1), "a validation_fraction between 0 and 1; got 1.5"),
+        ((0.1, 0.0), "a test_fraction between 0 and 1; got 0.0"),
+        ((0.6, 0.4), "leave images to learn from; got 0.6 and 0.4"),
+    ],
+)
+def test_fractions_that_leave_nothing_are_refused(fractions, message):
+    validation_fraction, test_fraction = fractions
+    with pytest.raises(DataError, match=message):
+        datasets.from_arrays(
+            np.zeros((40, 2, 2), np.uint8),
+            np.arange(40) % 4,
+            validation_fraction=validation_fraction,
+            test_fraction=test_fraction,
+        )
+
+
 def test_a_data_set_that_never_ends_is_refused():
     data = tf.data.Dataset.from_tensor_slices((np.zeros((4, 2, 2)), range(4)))
     with pytest.raises(DataError, match="repeats without an end"):

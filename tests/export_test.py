@@ -14,6 +14,7 @@ from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
 from archcomp_tf.descent import Descent
 from archcomp_tf.export import (
+    check_loadable,
     export_embedding,
     export_onnx,
     export_saved_model,
@@ -269,3 +270,38 @@ def test_an_embedding_says_what_its_columns_mean(exported_embedding):
         ]
     slots = layout["space"]["slots"]
     assert slots[0]["filters"] == list(autoencoder.space.slots[0].filters)
+
+
+class _Plain(keras.layers.Layer):
+    """Somebody's own layer, which Keras was not told of."""
+
+    def call(self, x):
+        return x
+
+
+def _own(x):
+    return x
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        (lambda: _Plain(name="mine"), "'mine' .*_Plain"),
+        (lambda: keras.layers.Dense(3, activation=_own, name="d"), "'d' .Den"),
+        (lambda: keras.layers.Lambda(lambda x: 2 * x, name="l"), "'l' .*Lam"),
+    ],
+)
+def test_a_layer_that_cannot_be_loaded_again_is_named(layer, name):
+    inner = keras.Sequential([keras.Input((4,)), layer()], name="inner")
+    model = keras.Sequential([keras.Input((4,)), inner, keras.layers.Dense(2)])
+    with pytest.raises(ValueError, match=f"its layer {name}"):
+        check_loadable(model)
+
+
+def test_layers_of_keras_and_registered_ones_can_be_loaded_again():
+    @keras.saving.register_keras_serializable("export_test")
+    class Registered(_Plain):
+        pass
+
+    check_loadable(build(ARCHITECTURE, INPUT_SHAPE, NUM_CLASSES))
+    check_loadable(keras.Sequential([keras.Input((4,)), Registered()]))

@@ -27,7 +27,7 @@ def _run(folder, **changes):
 def _result(run, accuracies) -> SearchResult:
     """A search that labelled `NETWORKS`."""
     records = [
-        Record(network, accuracy, run.count_params(network))
+        Record(network, accuracy, run.space.count_params(network))
         for network, accuracy in zip(NETWORKS, accuracies, strict=True)
     ]
     return SearchResult(tuple(records), Budget(10_000), run.allowance.keeps)
@@ -95,7 +95,7 @@ def test_what_breaks_a_limit_is_no_finalist_where_another_keeps_it(
     tmp_path, trained
 ):
     run = _run(tmp_path)
-    run.config.limits.max_params = run.count_params(NETWORKS[1])
+    run.config.limits.max_params = run.space.count_params(NETWORKS[1])
     Finals(run).best(_result(run, (0.5, 0.6, 0.7, 0.8)))
     assert set(trained.values()) == {NETWORKS[0], NETWORKS[1]}
 
@@ -112,7 +112,7 @@ def test_where_nothing_keeps_the_limits_nothing_is_trained_for_long(
 def test_a_student_that_loses_too_much_is_followed_by_the_next_larger(tmp_path):
     run = _run(tmp_path, **{"limits.max_accuracy_drop": 0.1})
     points = [
-        {"architecture": str(n), "num_params": run.count_params(n)}
+        {"architecture": str(n), "num_params": run.space.count_params(n)}
         for n in NETWORKS
     ]
     run.workdir.finish_stage("search", {"pareto": points})

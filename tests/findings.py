@@ -126,6 +126,7 @@ def results():
             "accuracy_spearman": 0.625,
             "params_mape": 0.02,
         },
+        "doubts": ["The teacher guesses <&>."],
         "files": {
             "teacher_float32": _file(900_000, 60_000, 0.93, 0.8),
             "student_float32": _file(30_000, 20_000, 0.90, 0.2),

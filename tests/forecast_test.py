@@ -1,15 +1,21 @@
 """Tests of what a run says before it begins."""
 
+import contextlib
+
 import keras
 import pytest
 import tiny
 
 from archcomp_tf import forecast
+from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
-from archcomp_tf.config import objective_config
+from archcomp_tf.config import ConfigError, objective_config
+from archcomp_tf.corpus import Corpus, Record
 from archcomp_tf.pipeline import STAGES
 from archcomp_tf.progress import duration
 from archcomp_tf.run import Run
+from archcomp_tf.samples import initial_samples
+from archcomp_tf.search_space import SearchSpace
 
 _FLOPS_A_SECOND, _VALUES_A_SECOND = 1e9, 1e8
 
@@ -164,12 +170,43 @@ def test_a_space_around_another_network_is_named(tmp_path):
     assert own["teacher"] == _seconds(run)["teacher"]
 
 
-def test_labels_of_another_run_stand_in_for_the_samples(tmp_path):
+@pytest.mark.parametrize(
+    ("num_known", "what"),
+    [
+        (8, "no samples, beside 8 labels of "),
+        # 3 lack to what the heads need.
+        (5, "3 samples trained for 1 epochs of 64 images, beside 5 labels of "),
+    ],
+)
+def test_labels_of_another_run_stand_in_for_the_samples(
+    tmp_path, num_known, what
+):
     path = tmp_path / "known.jsonl"
-    path.touch()
+    teacher = Architecture.parse(tiny.config("").teacher.architecture)
+    space = SearchSpace.around(
+        teacher, tiny.SHAPE, tiny.NUM_CLASSES, num_widths=4
+    )
+    with contextlib.closing(Corpus(path)) as corpus:
+        for sample in initial_samples(space, num_known, 0):
+            corpus.append(Record(sample, 0.5, space.count_params(sample)))
+    run = _run(
+        tmp_path / "run",
+        corpus=str(path),
+        **{"labels.num_initial": 0, "labels.num_labels": 6},
+    )
+    (step,) = [s for s in forecast.forecast(run) if s.stage == "corpus"]
+    assert step.what == f"{what}{path}"
+    assert (step.seconds == 0) == (num_known == 8)
+
+
+def test_labels_that_are_of_another_space_are_refused_at_once(tmp_path):
+    path = tmp_path / "known.jsonl"
+    with contextlib.closing(Corpus(path)) as corpus:
+        other = Architecture.parse("conv3x3-999")
+        corpus.append(Record(other, 0.5, 12_345))
     run = _run(tmp_path / "run", corpus=str(path))
-    assert _seconds(run)["corpus"] == 0
-    assert forecast.forecast(run)[1].what.endswith(f"labels of {path}")
+    with pytest.raises(ConfigError, match="None of the 1 networks of "):
+        forecast.forecast(run)
 
 
 def test_the_header_says_what_is_wanted_and_where_it_goes_on(tmp_path):

@@ -181,6 +181,19 @@ def test_a_pool_over_the_whole_map_is_implied(head):
     assert str(from_keras(keras.Model(image, x))) == "conv3x3-6"
 
 
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_sigmoid_a_class_ends_a_classifier_as_a_softmax_does(apart):
+    image = keras.Input((8, 8, 3))
+    x = layers.GlobalAveragePooling2D()(conv(6, 3, activation="relu")(image))
+    x = layers.Dense(CLASSES, activation=None if apart else "sigmoid")(x)
+    if apart:
+        x = layers.Activation("sigmoid")(x)
+    reading = explain(keras.Model(image, x))
+    assert str(reading.architecture) == "conv3x3-6"
+    assert reading.num_classes == CLASSES
+    assert "sigmoid built" not in str(reading)
+
+
 @pytest.mark.parametrize("axis", [1, (1, 3), None])
 def test_another_mean_is_no_pool(axis):
     image = keras.Input((8, 8, 3))

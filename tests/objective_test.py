@@ -10,7 +10,13 @@ import tensorflow as tf
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from archcomp_tf.objective import Budget, LogParams, N2NReward, Tolerance
+from archcomp_tf.objective import (
+    Budget,
+    LogParams,
+    N2NReward,
+    Tolerance,
+    check_objective,
+)
 
 accuracies = st.floats(0, 1)
 sizes = st.integers(1, 10**9)
@@ -287,3 +293,60 @@ def test_relaxed_takes_float64_and_single_numbers(objective):
         keras.ops.convert_to_numpy(wide), expected, rtol=1e-5, atol=1e-5
     )
     assert float(single) == pytest.approx(float(expected[0]), abs=1e-5)
+
+
+@every_objective
+def test_what_can_be_descended_is_an_objective(objective):
+    check_objective(objective)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Named:
+    """A field that is no number."""
+
+    name: str = "mine"
+
+    def __call__(self, accuracy, num_params):
+        return accuracy
+
+    @staticmethod
+    def relaxed(accuracy, log_params, name):
+        return accuracy
+
+
+@dataclasses.dataclass(frozen=True)
+class _Bound:
+    """Not a staticmethod."""
+
+    def __call__(self, accuracy, num_params):
+        return accuracy
+
+    def relaxed(self, accuracy, log_params):
+        return accuracy
+
+
+@dataclasses.dataclass(frozen=True)
+class _Summed:
+    """One number for all points."""
+
+    def __call__(self, accuracy, num_params):
+        return accuracy
+
+    @staticmethod
+    def relaxed(accuracy, log_params):
+        return keras.ops.sum(accuracy)
+
+
+@pytest.mark.parametrize(
+    ("objective", "message"),
+    [
+        (_Named(), "_Named.relaxed cannot be descended"),
+        (_Bound(), "_Bound.relaxed cannot be descended; expected a static"),
+        (_Summed(), r"each of 2 points; got shape \(\)"),
+    ],
+)
+def test_what_cannot_be_descended_is_refused_before_a_label_is_paid_for(
+    objective, message
+):
+    with pytest.raises(TypeError, match=message):
+        check_objective(objective)

@@ -478,17 +478,6 @@ def counting():
     )
 
 
-def many_labels():
-    return keras.Sequential(
-        [
-            keras.Input((16, 16, 3)),
-            layers.Conv2D(8, 3, activation="relu"),
-            layers.Flatten(),
-            layers.Dense(10, activation="sigmoid", name="labels"),
-        ]
-    )
-
-
 def old_scaling():
     return row(
         (16, 16, 3),
@@ -592,9 +581,8 @@ REFUSED = {
     factorised: ("across", "square window"),
     vision_transformer: ("patches", "a reshape to one vector"),
     recurrent: ("rows", "a layer that convolves, pools or classifies"),
-    cats_or_dogs: ("is_dog", "softmax Dense at the end"),
-    counting: ("how_many", "one output a class"),
-    many_labels: ("labels", "softmax Dense at the end"),
+    cats_or_dogs: ("is_dog", "softmax or sigmoid Dense at the end"),
+    counting: ("how_many", "an output a class"),
     old_scaling: ("scale", "a layer that convolves, pools or classifies"),
     wide_bottleneck: ("wide", "(conv1x1-4 relu conv3x3-4 relu conv1x1-16)"),
     xception: ("exit", "the sum of"),
@@ -602,7 +590,7 @@ REFUSED = {
     convnext: ("norm", "a layer that convolves, pools or classifies"),
     twice: ("shared", "one use"),
     autoencoder: ("up", "a layer that convolves, pools or classifies"),
-    features_only: ("features", "softmax Dense at the end"),
+    features_only: ("features", "softmax or sigmoid Dense at the end"),
     pieces: ("pieces", "one vector"),
     two_tasks: ("colour", "one output"),
     resized_inside: ("smaller", "in front of all layers"),

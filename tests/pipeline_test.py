@@ -60,6 +60,7 @@ def finished(tmp_path_factory):
     """A finished run: its config, its working directory, its result."""
     folder = tmp_path_factory.mktemp("run")
     config = tiny.config(tiny.write_npz(folder / "data.npz"))
+    config.student.controls = ("separable_conv",)
     workdir = folder / "workdir"
     return config, workdir, Pipeline(config, workdir).run()
 
@@ -70,6 +71,7 @@ def test_results_have_every_field_that_was_promised(finished):
     assert results == result.results
     assert set(results) == {
         "config",
+        "doubts",
         "dataset",
         "seed",
         "seconds",
@@ -86,7 +88,8 @@ def test_results_have_every_field_that_was_promised(finished):
     assert set(results["environment"]) == set(STAGES)
     assert set(results["teacher"]) == NETWORK_FIELDS
     assert set(results["student"]) == STUDENT_FIELDS
-    assert set(results["controls"]) == {"width_scaled", "random_search"}
+    controls = {"width_scaled", "random_search", "separable_conv"}
+    assert set(results["controls"]) == controls
     for control in results["controls"].values():
         assert set(control) == STUDENT_FIELDS
     assert results["search"] == {
@@ -99,6 +102,34 @@ def test_results_have_every_field_that_was_promised(finished):
         "accuracy_spearman",
         "params_mape",
     }
+
+
+def test_a_control_is_the_teacher_of_another_kind_at_the_students_size(
+    finished,
+):
+    _, _, result = finished
+    control = result.results["controls"]["separable_conv"]
+    found = Architecture.parse(control["architecture"])
+    kinds = [layer.kind for layer in found.layers]
+    assert kinds == ["conv", "separable_conv", "max_pool"]
+
+    def distance(architecture):
+        size = archcomp_tf.num_params(
+            architecture, tiny.SHAPE, tiny.NUM_CLASSES
+        )
+        return abs(size - result.results["student"]["num_params"])
+
+    widths = range(1, 17)  # the teacher's own are 16
+    expected = min(
+        (
+            Architecture.parse(
+                f"conv3x3-{width} separable_conv3x3-{width} max_pool2x2/2"
+            )
+            for width in widths
+        ),
+        key=distance,
+    )
+    assert distance(found) == distance(expected)
 
 
 def test_the_student_on_the_disk_is_what_the_report_says(finished):

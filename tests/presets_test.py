@@ -6,6 +6,7 @@ from archcomp_tf import cost
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.config import ConfigError, make_objective
 from archcomp_tf.presets import classifier_config
+from archcomp_tf.search_space import SWAPS
 from archcomp_tf.teachers import TEACHERS
 
 
@@ -16,7 +17,7 @@ def test_a_data_set_can_be_compressed_from_every_teacher(teacher):
     size = cost.num_params(TEACHERS[teacher], (32, 32, 3), 10)
     budget = make_objective(config.objective)
     assert size / 20 - 1 < budget.max_params <= size / 20
-    assert set(config.student.controls) <= set(TEACHERS)
+    assert set(config.student.controls) <= {*TEACHERS, *SWAPS}
 
 
 def test_a_teacher_that_nobody_knows_is_refused_with_those_that_are_known():

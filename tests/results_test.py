@@ -53,7 +53,8 @@ def test_a_control_is_better_by_all_trainings_and_not_larger(
             "fingerprint": "beef",
         }
     }
-    sentences = results.better_controls(found)
+    doubt, *sentences = results.doubts(found)
+    assert doubt == found["doubts"][0]
     assert len(sentences) == is_better
     for sentence in sentences:
         assert "best of random search did better" in sentence
@@ -124,13 +125,15 @@ def test_the_results_are_those_of_the_best_training_of_each_network():
 
     control = _trained(200, **seeds(0))
     stages = {
-        "teacher": _trained(1000),
+        "teacher": _trained(1000, doubts=["a"]),
         "autoencoder": {"exact_reconstruction": 1.0, "params_mape": 0.1},
         "search": {
             **{"num_labels": 9, "num_known": 0, "num_rounds": 2},
             "accuracy_spearman": 0.5,
         },
-        "students": _trained(100, predicted_accuracy=0.85, **seeds(1)),
+        "students": _trained(
+            100, predicted_accuracy=0.85, doubts=["b"], **seeds(1)
+        ),
         "controls": {"networks": {"tinynet": control}},
     }
     for stage in stages.values():
@@ -139,6 +142,7 @@ def test_the_results_are_those_of_the_best_training_of_each_network():
     tests = {"teacher": [0.95], "student": [0.7, 0.8], "tinynet": [0.6, 0.5]}
     found = results.assemble_results({"seed": 3}, "shapes", stages, tests, {})
     assert found["seed"] == 3 and found["files"] == {}
+    assert found["doubts"] == ["a", "b"]
     teacher, student, tinynet = results.networks(found).values()
     assert teacher["test_accuracy"] == 0.95
     assert "test_accuracies" not in teacher

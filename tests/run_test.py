@@ -8,7 +8,7 @@ import tiny
 from archcomp_tf import run as run_module
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
-from archcomp_tf.config import ConfigError
+from archcomp_tf.config import ConfigError, objective_config
 from archcomp_tf.corpus import Record, write_records
 from archcomp_tf.cost import num_params
 from archcomp_tf.objective import LogParams, Tolerance
@@ -46,7 +46,25 @@ def test_the_objective_is_the_configs_unless_there_are_limits(tmp_path):
     limited = _run(tmp_path / "other", **{"limits.max_accuracy_drop": 0.02})
     limited.workdir.finish_stage("corpus", {"reference_accuracy": 0.8})
     # Brief trainings are held against a brief training.
-    assert limited.objective == Tolerance(0.02, 0.8)
+    assert limited.objective.reference_accuracy == pytest.approx(0.8)
+    assert limited.final_objective == Tolerance(0.02, tiny.VALIDATION)
+
+
+@pytest.mark.parametrize("given", [None, 0.85])
+def test_a_tolerance_is_counted_from_a_brief_training_while_labels_are(
+    tmp_path, given
+):
+    fields = {} if given is None else {"reference_accuracy": given}
+    run = _run(tmp_path)
+    with run.config.unlocked():
+        run.config.objective = objective_config(
+            "Tolerance", max_drop=0.02, **fields
+        )
+    run.workdir.finish_stage("corpus", {"reference_accuracy": 0.7})
+    reference = given or tiny.VALIDATION
+    assert run.final_objective == Tolerance(0.02, reference)
+    lag = tiny.VALIDATION - 0.7
+    assert run.objective.reference_accuracy == pytest.approx(reference - lag)
 
 
 def test_labels_of_another_recipe_are_taken_and_said_to_be_such(
@@ -89,13 +107,14 @@ def test_images_that_do_not_fit_into_memory_are_refused(tmp_path, monkeypatch):
     config = tiny.config("")
     config.num_workers = 2
     one = Run(config, tmp_path, STAGES, teacher=teacher, dataset=tiny.dataset())
-    # Here, and in both processes that train, in four bytes a value.
-    needed = 3 * 4 * 128 * 512 * 512
+    # Here, in two processes that label and in two that train for long, in four
+    # bytes a value.
+    needed = 5 * 4 * 128 * 512 * 512
     monkeypatch.setattr(run_module, "physical_memory", lambda: needed)
     one.ready_teacher()
     monkeypatch.setattr(run_module, "physical_memory", lambda: needed - 1)
     with pytest.raises(
-        ConfigError, match=r"\(512, 512, 1\) of each of 128, .* 3 processes"
+        ConfigError, match=r"\(512, 512, 1\) of each of 128, .* 5 processes"
     ):
         one.ready_teacher()
     config.num_workers = 1

@@ -152,6 +152,21 @@ def test_a_teacher_that_learnt_other_values_than_it_is_given_is_refused(
     assert record["validation_accuracy"] == 1
 
 
+def test_so_is_one_whose_layers_in_front_leave_the_values_as_they_are(
+    tmp_path,
+):
+    teacher = keras.Sequential(
+        [
+            keras.Input(tiny.SHAPE),
+            keras.layers.Resizing(*tiny.SHAPE[:2]),
+            keras.layers.RandomFlip(),
+            _sides(0, 255),
+        ]
+    )
+    with pytest.raises(ValueError, match=r"put Rescaling\(255, offset=0\) in"):
+        prepare_teacher(_given(teacher, tmp_path))
+
+
 @pytest.mark.parametrize("doubtful", [False, True])
 def test_a_teacher_that_is_right_by_chance_alone_is_doubted(
     tmp_path, caplog, doubtful
@@ -161,9 +176,11 @@ def test_a_teacher_that_is_right_by_chance_alone_is_doubted(
         kernel, threshold = teacher.get_weights()
         teacher.set_weights([0 * kernel, threshold])
     with caplog.at_level("WARNING", logger="archcomp_tf"):
-        prepare_teacher(_given(teacher, tmp_path))
+        record = prepare_teacher(_given(teacher, tmp_path))
     doubted = "given values from 0 to 1: if it was trained" in caplog.text
     assert doubted == doubtful
+    assert all(doubt in caplog.text for doubt in record["doubts"])
+    assert any("by chance" in doubt for doubt in record["doubts"]) == doubtful
     assert ("as accurate on the" in caplog.text) != doubtful
 
 
