@@ -29,7 +29,9 @@ from archcomp_tf.ledger import Evaluate, Ledger, SearchResult
 from archcomp_tf.objective import Objective
 from archcomp_tf.samples import (
     Excess,
+    Keeps,
     initial_samples,
+    keeps_all,
     new_samples,
     no_excess,
 )
@@ -49,11 +51,13 @@ def random_search(
     objective: Objective,
     seed: int,
     count_params: CountParams | None = None,
+    keeps: Keeps = keeps_all,
     excess: Excess = no_excess,
 ) -> SearchResult:
     """Labels different samples of the space.
 
-    Its first labels are those that `search` starts from with the same seed.
+    Its first labels are those that `search` starts from with the same seed,
+    without those that do not keep to limits.
 
     Args:
       space: where to search.
@@ -62,10 +66,17 @@ def random_search(
       objective: what `best` is chosen by.
       seed: of the samples.
       count_params: exact parameters of a member.
+      keeps: whether a member keeps to limits that are known without training;
+        others are labelled only where too few do.
       excess: see `compression.search`.
     """
     ledger = _ledger(space, evaluate, count_params, num_labels, objective)
-    ledger.label(initial_samples(space, num_labels, seed, excess))
+    rng = np.random.default_rng(seed)
+    samples = new_samples(space, num_labels, rng, set(), excess, keeps)
+    known = {sample.fingerprint for sample in samples}
+    lacking = num_labels - len(samples)
+    samples += new_samples(space, lacking, rng, known, excess)
+    ledger.label(samples)
     return ledger.result()
 
 

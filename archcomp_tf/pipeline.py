@@ -166,10 +166,10 @@ def compress(
         config.seed = int(seed)
         config.dataset = name
         config.labels.num_labels = int(num_labels)
-        if given := make_limits(config.limits):
+        if limits := make_limits(config.limits):
             raise ConfigError(
                 "Expected limits as the objective alone; got "
-                f"config.limits = {given.given} beside {objective}."
+                f"config.limits = {limits.given} beside {objective}."
             )
         if isinstance(objective, Limits):
             config.limits.update(objective.given)
@@ -371,6 +371,7 @@ class Pipeline:
                 num_labels=run.stage("search")["num_labels"],
                 objective=run.objective,
                 seed=run.seed,
+                keeps=run.within_budget,
                 excess=run.allowance.excess,
             )
             networks = {

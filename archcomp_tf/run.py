@@ -42,7 +42,7 @@ from archcomp_tf.labeling import Labeler
 from archcomp_tf.layer import Shape
 from archcomp_tf.ledger import SearchResult
 from archcomp_tf.limits import Limits
-from archcomp_tf.objective import Objective, Tolerance
+from archcomp_tf.objective import Budget, Objective, Tolerance
 from archcomp_tf.preprocessing import Preprocessing
 from archcomp_tf.search_space import SearchSpace
 from archcomp_tf.task import Task
@@ -414,6 +414,16 @@ class Run:
             num_workers=self.config.num_workers,
             address=self._chief_address,
         )
+
+    def within_budget(self, architecture: Architecture) -> bool:
+        """Whether a network has no more parameters than are asked for, if any.
+
+        Nobody who looks for a network by hand would train one that has.
+        """
+        if not isinstance(self.objective, Budget):
+            return True
+        size = self.space.count_params(architecture)
+        return size <= self.objective.max_params
 
     def found(self) -> SearchResult:
         """What the finished search found."""

@@ -92,6 +92,23 @@ def _width_scaling(teacher=TEACHER, evaluate=_evaluate, **options):
     return baselines.width_scaling(SPACE, evaluate, teacher=teacher, **options)
 
 
+def test_random_search_labels_first_what_keeps_to_limits():
+    def is_small(architecture):
+        return SPACE.count_params(architecture) <= limit
+
+    everything = [r.architecture for r in _random_search(num_labels=40).history]
+    limit = np.median([*map(SPACE.count_params, everything)])
+    found = [
+        r.architecture
+        for r in _random_search(num_labels=20, keeps=is_small).history
+    ]
+    # The same samples, without the large ones.
+    assert found == [*filter(is_small, everything)][:20]
+    limit = 0
+    others = _random_search(num_labels=20, keeps=is_small).history
+    assert len(others) == 20  # though none is small enough
+
+
 def test_random_search_labels_different_members():
     networks = [record.architecture for record in _random_search().history]
     assert len(networks) == 40
