@@ -163,8 +163,7 @@ def search(
     if num_initial is None:
         num_initial = min(num_labels, num_samples(num_labels, ledger.num_ok))
     check_num_labels(ledger.num_ok + num_initial)
-    rng = np.random.default_rng(seed)
-    _label_samples(ledger, space, num_initial, seed, rng, excess)
+    _label_samples(ledger, space, num_initial, seed, excess)
     if ledger.num_ok < MIN_LABELS:  # and nothing is left to label
         return ledger.result()
     if autoencoder is None:
@@ -177,6 +176,7 @@ def search(
             mode=mode,
         )
     descent = Descent(autoencoder, type(objective))
+    rng = np.random.default_rng(seed)
     first_of = _narrowed(space, teacher) if teacher and narrowed else []
     predictions, traces = {}, []
     while ledger.remaining:
@@ -259,12 +259,12 @@ def _label_samples(
     space: SearchSpace,
     num: int,
     seed: int,
-    rng: np.random.Generator,
     excess: Excess,
 ) -> None:
     """Labels samples, and more of them while too many of the labels fail."""
     if num:
         ledger.label(initial_samples(space, num, seed, excess))
+    rng = np.random.default_rng([seed, 1])  # not of the first samples again
     while (lacking := MIN_LABELS - ledger.num_ok) > 0 and ledger.remaining:
         more = new_samples(
             space,

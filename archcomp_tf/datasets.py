@@ -245,7 +245,7 @@ def _arrays(where: str, split: Any) -> list[np.ndarray]:
     """All images and all labels of what `_is_split`."""
     if isinstance(split, tuple | list):
         return [np.asarray(part) for part in split]
-    return list(_gathered(where, split))
+    return _in_one_order(*_gathered(where, split))
 
 
 def _shuffled(data: Dataset, seed: int) -> Dataset:
@@ -331,16 +331,14 @@ def from_batches(
       DataError: it holds something else, nothing, images of many shapes, or
         never ends.
     """
-    return from_arrays(*_gathered("data set", batches), **kwargs)
+    arrays = _in_one_order(*_gathered("data set", batches))
+    return from_arrays(*arrays, **kwargs)
 
 
 def _gathered(
     where: str, batches: Iterable[tuple[np.ndarray, np.ndarray]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """All images and all labels, of batches or of single images.
-
-    In an order of their own: what shuffles comes in another each time.
-    """
+    """All images and all labels, of batches or of single images."""
     if isinstance(batches, Mapping):
         raise DataError(
             f"{where}: expected (images, labels), or a tuple of two of them, "
@@ -382,9 +380,13 @@ def _gathered(
             "tf.data.Dataset by `map`, or into an .npz file with "
             f"{', '.join(_NPZ_KEYS)}."
         )
-    found, labels = np.concatenate(images), np.concatenate(labels)
-    order = np.argsort([digest_of(image) for image in found])
-    return found[order], labels[order]
+    return np.concatenate(images), np.concatenate(labels)
+
+
+def _in_one_order(images: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
+    """The same images and labels, in whatever order they came."""
+    order = np.argsort([digest_of(image) for image in images])
+    return [images[order], labels[order]]
 
 
 def _is_single(image: np.ndarray, label: np.ndarray) -> bool:
