@@ -73,5 +73,5 @@ def test_the_nearest_breaks_its_limits_least(tmp_path):
     nearest, broken = run.allowance.nearest([NETWORK, smaller])
     assert nearest == smaller
     assert broken == [
-        f"max_params is 10 and it has {run.count_params(smaller)}"
+        f"max_params is 10 and it has {run.space.count_params(smaller)}"
     ]

@@ -37,7 +37,7 @@ def _searched(run):
     rng = np.random.default_rng(0)
     samples = [run.space.sample(rng) for _ in range(10)]
     records = [
-        Record(a, 0.5 + i / 100, run.count_params(a))
+        Record(a, 0.5 + i / 100, run.space.count_params(a))
         for i, a in enumerate(samples[:-1])
     ]
     failed = Record(samples[-1], np.nan, 7, status=FAILED, reason="diverged")
