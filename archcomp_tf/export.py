@@ -65,7 +65,7 @@ def check_loadable(model: keras.Model) -> None:
                 "of, a class or a function of your own, with "
                 "keras.saving.register_keras_serializable(); a Lambda needs "
                 "keras.config.enable_unsafe_deserialization(). Keras says: "
-                f"{str(error).splitlines()[0][:200]}"
+                f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             ) from error
 
 

@@ -182,10 +182,10 @@ class Run:
             if not settings.model:
                 return None
             model = keras.models.load_model(settings.model, compile=False)
-        check_loadable(model)
         if self.dataset.num_classes == 2:
             model = as_two_classes(model)
         check_fit(model, self.dataset)
+        check_loadable(model)
         self._check_memory(Preprocessing(model))
         return model
 

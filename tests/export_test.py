@@ -279,6 +279,13 @@ class _Plain(keras.layers.Layer):
         return x
 
 
+class _Silent(_Plain):
+    """One that gives no reason either."""
+
+    def get_config(self):
+        raise NotImplementedError
+
+
 def _own(x):
     return x
 
@@ -287,6 +294,7 @@ def _own(x):
     ("layer", "name"),
     [
         (lambda: _Plain(name="mine"), "'mine' .*_Plain"),
+        (lambda: _Silent(name="mine"), "'mine' .*_Silent"),
         (lambda: keras.layers.Dense(3, activation=_own, name="d"), "'d' .Den"),
         (lambda: keras.layers.Lambda(lambda x: 2 * x, name="l"), "'l' .*Lam"),
     ],

@@ -792,8 +792,9 @@ def test_a_teacher_that_cannot_be_read_is_compressed_around_another(tmp_path):
     config.student.num_seeds = config.student.num_tuning_trials = 1
     result = archcomp_tf.compress(
         *(model, tiny.dataset()),
-        objective=LogParams(0.05),
-        num_labels=9,
+        objective=LogParams(np.float32(0.05)),  # NumPy's numbers will do
+        num_labels=np.int64(9),
+        seed=np.int64(0),
         workdir=tmp_path,
         config=config,
     )

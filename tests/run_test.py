@@ -11,6 +11,7 @@ from archcomp_tf.builder import build
 from archcomp_tf.config import ConfigError, objective_config
 from archcomp_tf.corpus import Record, write_records
 from archcomp_tf.cost import num_params
+from archcomp_tf.keras_graph import UnsupportedModelError
 from archcomp_tf.objective import LogParams, Tolerance
 from archcomp_tf.pipeline import STAGES
 from archcomp_tf.run import Run
@@ -67,6 +68,13 @@ def test_a_tolerance_is_counted_from_a_brief_training_while_labels_are(
     assert run.objective.reference_accuracy == pytest.approx(reference - lag)
 
 
+def test_a_budget_is_known_before_a_network_is_trained(tmp_path):
+    run = _run(tmp_path / "one", **{"limits.max_params": 100})
+    small, large = map(Architecture.parse, ("conv3x3-1", "conv3x3-64"))
+    assert run.within_budget(small) and not run.within_budget(large)
+    assert _run(tmp_path / "other").within_budget(large)
+
+
 def test_labels_of_another_recipe_are_taken_and_said_to_be_such(
     tmp_path, caplog
 ):
@@ -119,3 +127,16 @@ def test_images_that_do_not_fit_into_memory_are_refused(tmp_path, monkeypatch):
         one.ready_teacher()
     config.num_workers = 1
     one.ready_teacher()
+
+
+def test_a_model_without_a_graph_is_named_as_such_and_not_as_unsaveable(
+    tmp_path,
+):
+    class Mine(keras.Model):
+        def call(self, x):
+            return x
+
+    config = tiny.config("")
+    run = Run(config, tmp_path, STAGES, teacher=Mine(), dataset=tiny.dataset())
+    with pytest.raises(UnsupportedModelError, match="graph|functional"):
+        run.ready_teacher()
