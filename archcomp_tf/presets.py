@@ -76,6 +76,7 @@ def classifier_config(
         config.space.divisor = 8
         config.objective = objective_config("Budget", max_params=size // 20)
         config.student.num_tuning_trials = 1
+        config.student.controls = ("separable_conv",)
         if teacher in _LIGHT:
             _fill_for_cpu(
                 config, epochs, distillation, mirror, light_student or {}
@@ -139,4 +140,4 @@ def _fill_for_gpu(
         **augmentation,
         **distillation,
     )
-    config.student.controls = ("separable_conv", "resnet20", "resnet32")
+    config.student.controls += ("resnet20", "resnet32")
