@@ -1,6 +1,7 @@
 """What came out of a compression: the student against all it is held against.
 
-Sections of a page: the answer, the student beside its controls, its files.
+Sections of a page: the answer, the student beside its controls, class by class,
+its files.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from archcomp_tf.exhibits import describe
 from archcomp_tf.results import (
     TEACHER_FILE,
     all_test_accuracies,
+    class_changes,
+    classes_text,
     doubts,
     file_title,
     headline,
@@ -177,6 +180,34 @@ def _verdict(
         f"<li><b>{html.escape(name[0].upper() + name[1:])}</b>, with "
         f"{size:.2f} times the student's parameters: {accuracies[0]:.2%} of "
         f"the test images right, {distance}.</li>"
+    )
+
+
+def classes_section(results: Mapping[str, Any]) -> str:
+    """The student against the teacher, class by class, of a results.json."""
+    changes = class_changes(results)
+    rows = [
+        [
+            str(number),
+            f"{num_images:,}",
+            f"{teacher:.2%}",
+            f"{student:.2%}",
+            f"{100 * (student - teacher):+.2f}",
+        ]
+        for number, num_images, teacher, student in changes
+    ]
+    return page.section(
+        "Class by class",
+        page.paragraph(classes_text(results)),
+        page.details(
+            f"All {len(changes)} classes",
+            page.table(
+                "Share of each class's test images that are put in it, and the "
+                "difference in points; those that lost most first.",
+                ["class", "images", "teacher", "student", "difference"],
+                rows,
+            ),
+        ),
     )
 
 

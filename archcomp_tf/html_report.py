@@ -1,7 +1,8 @@
 """report.html: what a compression found, as one page to look at and to show.
 
-The answer first; then the student beside its controls, its files and its layers
-beside the teacher's; then what the search saw; last what it took.
+The answer first; then the student beside its controls, class by class, its
+files and its layers beside the teacher's; then what the search saw; last what
+it took.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ def html_report(
         [
             comparison.answer_section(results),
             comparison.controls_section(finals),
+            comparison.classes_section(results),
             comparison.files_section(results["files"]),
             layers_section(teacher_parts, student_parts, others),
             exhibits.front_section(

@@ -98,8 +98,20 @@ def accuracy(
 
     The arguments are those of `logits`.
     """
+    return float(np.mean(right(model, split, scaled)))
+
+
+def right(
+    model: keras.Model,
+    split: Split,
+    scaled: Callable[[np.ndarray], np.ndarray] = np.asarray,
+) -> np.ndarray:
+    """Bool `[N]`, whether the model puts each image in the right class.
+
+    The arguments are those of `logits`.
+    """
     classes = np.argmax(logits(model, split.images, scaled), axis=-1)
-    return float(np.mean(classes == split.labels))
+    return classes == split.labels
 
 
 def seems_chance(share: float, labels: np.ndarray) -> bool:

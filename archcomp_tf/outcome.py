@@ -24,7 +24,7 @@ from archcomp_tf.embedding import leave_embedding
 from archcomp_tf.export import export_saved_model
 from archcomp_tf.finals import folder_of
 from archcomp_tf.html_report import html_report
-from archcomp_tf.inference import accuracy
+from archcomp_tf.inference import right
 from archcomp_tf.latent import LatentMap
 from archcomp_tf.litert import PRECISIONS, ConversionError, export_litert
 from archcomp_tf.measurement import measure
@@ -60,7 +60,8 @@ def write_outcome(
         run.config.to_dict(),
         run.dataset.name,
         stages,
-        _test_accuracies(run, stages),
+        _right(run, stages),
+        run.dataset.test.labels,
         _files(run, student),
     )
     run.workdir.write_json("report/results.json", results)
@@ -91,19 +92,19 @@ def _warn_of_front(run: Run, files: Mapping[str, Mapping[str, float]]) -> None:
             )
 
 
-def _test_accuracies(
+def _right(
     run: Run, stages: Mapping[str, Mapping[str, Any]]
-) -> dict[str, list[float]]:
-    """Of each training of each network."""
+) -> dict[str, list[np.ndarray]]:
+    """Which test images each training of each network puts right."""
     teacher = keras.models.load_model(run.path("teacher/model.keras"))
-    own = accuracy(teacher, run.dataset.test, run.preprocessing.scaled)
-    accuracies = {"teacher": [own]}
+    own = right(teacher, run.dataset.test, run.preprocessing.scaled)
+    found = {"teacher": [own]}
     for name, network in trained(stages).items():
-        accuracies[name] = [
-            accuracy(keras.models.load_model(run.path(p)), run.features.test)
+        found[name] = [
+            right(keras.models.load_model(run.path(p)), run.features.test)
             for p in network["trainings"]
         ]
-    return accuracies
+    return found
 
 
 def _export_saved_model(run: Run, folder: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from archcomp_tf.results import (
     all_test_accuracies,
+    classes_text,
     doubts,
     file_title,
     headline,
@@ -145,6 +146,8 @@ def results_text(results: Mapping[str, Any]) -> str:
 
 {results_table(results)}
 {files_table(results["files"])}
+{classes_text(results)}
+
 Student: `{student["architecture"]}`
 {start}: `{teacher["architecture"]}`
 Asked for: `{wanted(results["config"])}`.

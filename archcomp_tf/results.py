@@ -32,7 +32,8 @@ def assemble_results(
     config: Mapping[str, Any],
     dataset: str,
     stages: Mapping[str, Mapping[str, Any]],
-    test_accuracies: Mapping[str, Sequence[float]],
+    right: Mapping[str, Sequence[np.ndarray]],
+    labels: np.ndarray,
     files: Mapping[str, Mapping[str, float]],
 ) -> dict[str, Any]:
     """The contents of results.json.
@@ -41,8 +42,9 @@ def assemble_results(
       config: of the run.
       dataset: its name.
       stages: what each stage before the report recorded, by its name.
-      test_accuracies: in [0, 1], of each training of "teacher", "student" and
-        the controls.
+      right: of "teacher", "student" and the controls: for each training bool
+        `[N]`, whether each test image is put in the right class.
+      labels: int `[N]`, the right classes.
       files: LiteRT file -> its bytes, accuracy and latency.
 
     Returns:
@@ -51,10 +53,17 @@ def assemble_results(
     """
     teacher = stages["teacher"]
     finals = trained(stages)
+    # From several seeds; the network given is the best on validation.
+    given = {name: n.get("best", 0) for name, n in finals.items()}
+    given["teacher"] = 0
+    tests = {
+        name: [float(np.mean(one)) for one in trainings]
+        for name, trainings in right.items()
+    }
     fields = ("architecture", "num_params", "num_flops", "validation_accuracy")
     rows = {
         name: {field: network[field] for field in fields}
-        | {"test_accuracy": test_accuracies[name][network.get("best", 0)]}
+        | {"test_accuracy": tests[name][given[name]]}
         for name, network in {"teacher": teacher, **finals}.items()
     }
     for name, network in finals.items():
@@ -63,9 +72,8 @@ def assemble_results(
             "compression_ratio": teacher["num_params"] / network["num_params"],
             # Of a control nothing was predicted.
             "predicted_accuracy": network.get("predicted_accuracy"),
-            # From several seeds; the network given is the best on validation.
             "validation_accuracies": network["validation_accuracies"],
-            "test_accuracies": list(test_accuracies[name]),
+            "test_accuracies": tests[name],
         }
     search, embedding = stages["search"], stages["autoencoder"]
     return {
@@ -80,6 +88,13 @@ def assemble_results(
         "controls": {
             name: rows[name] for name in stages["controls"]["networks"]
         },
+        # By class: of the test images, how many there are and how many of
+        # them are put right.
+        "classes": {"num_images": np.bincount(labels).tolist()}
+        | {
+            name: _by_class(right[name][given[name]], labels)
+            for name in ("teacher", "student")
+        },
         "files": dict(files),
         # What makes the answer doubtful, in sentences.
         "doubts": stages["teacher"]["doubts"] + stages["students"]["doubts"],
@@ -93,6 +108,12 @@ def assemble_results(
             "params_mape": embedding["params_mape"],
         },
     }
+
+
+def _by_class(right: np.ndarray, labels: np.ndarray) -> list[float]:
+    """The accuracy of each class, in [0, 1]; there are images of each."""
+    sums = np.bincount(labels, weights=right)
+    return (sums / np.bincount(labels)).tolist()
 
 
 def trained(
@@ -128,6 +149,35 @@ def headline(results: Mapping[str, Any]) -> str:
     return (
         f"{student['compression_ratio']:.1f} times smaller, {abs(lost):.2f} "
         f"points of test accuracy {change}"
+    )
+
+
+def class_changes(
+    results: Mapping[str, Any],
+) -> list[tuple[int, int, float, float]]:
+    """(class, images, teacher's accuracy, student's), most lost first."""
+    classes = results["classes"]
+    rows = zip(
+        classes["num_images"],
+        classes["teacher"],
+        classes["student"],
+        strict=True,
+    )
+    return sorted(
+        [(number, *row) for number, row in enumerate(rows)],
+        key=lambda row: row[3] - row[2],
+    )
+
+
+def classes_text(results: Mapping[str, Any]) -> str:
+    """In a sentence, whether what was lost was lost of one class."""
+    (most, *_, before, after), *_, (least, *_, other, last) = class_changes(
+        results
+    )
+    return (
+        "Class by class, the student's test accuracy is from "
+        f"{100 * (after - before):+.2f} points (class {most}) to "
+        f"{100 * (last - other):+.2f} (class {least}) of the teacher's."
     )
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from archcomp_tf.comparison import (
     answer_section,
+    classes_section,
     controls_section,
     files_section,
     network_marks,
@@ -43,6 +44,15 @@ def test_the_answer_in_large_figures():
 def _num_tiles(results):
     found = markup.elements(answer_section(results))
     return sum(element.tag == "li" for element in found)
+
+
+def test_classes_stand_below_each_other_with_what_each_lost():
+    ((_, *rows),) = markup.tables(classes_section(findings.results()))
+    assert rows == [
+        ["1", "40", "80.00%", "60.00%", "-20.00"],
+        ["0", "1,200", "95.00%", "94.50%", "-0.50"],
+        ["2", "3", "100.00%", "100.00%", "+0.00"],
+    ]
 
 
 def test_the_work_of_a_teacher_that_was_not_read_is_left_out():

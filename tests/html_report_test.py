@@ -44,6 +44,7 @@ def test_every_section_has_a_heading_and_every_chart_a_description():
     headings = [e.text for e in found if e.tag == "h2"]
     assert headings == [
         "Against what could be had without it",
+        "Class by class",
         "The files",
         "Layer by layer",
         "Every network that was trained to learn from",

@@ -74,7 +74,9 @@ def test_accuracy_is_the_share_counted_by_hand():
     for image, channel in zip(images, brightest, strict=True):
         image[..., channel] = 1
     labels = np.array([0, 1, 2, 0, 0], np.int32)
-    assert inference.accuracy(model, Split(images, labels)) == 3 / 5
+    split = Split(images, labels)
+    assert inference.right(model, split).tolist() == [1, 1, 1, 0, 0]
+    assert inference.accuracy(model, split) == 3 / 5
 
 
 def test_a_batch_of_large_images_holds_fewer_of_them(monkeypatch):

@@ -79,6 +79,7 @@ def test_results_have_every_field_that_was_promised(finished):
         "teacher",
         "student",
         "controls",
+        "classes",
         "files",
         "search",
         "embedding",

@@ -3,7 +3,7 @@
 import copy
 
 from archcomp_tf import report
-from archcomp_tf.results import headline
+from archcomp_tf.results import classes_text, headline
 
 
 def _network(num_params, num_flops, validation, test, **fields) -> dict:
@@ -39,6 +39,11 @@ RESULTS = {
         "random_search": _network(8_000, 500_000, 0.8, 1.0),
     },
     "search": {"num_labels": 40, "num_rounds": 3},
+    "classes": {
+        "num_images": [10, 20],
+        "teacher": [0.9, 0.95],
+        "student": [0.9, 1.0],
+    },
     "files": {
         name: {
             "bytes": num_bytes,
@@ -134,6 +139,7 @@ def test_the_text_says_what_was_run_for_how_long_and_what_came_out():
     assert text.startswith(f"# digits, seed 3\n\n{headline(RESULTS)}.\n")
     assert report.results_table(RESULTS) in text
     assert report.files_table(RESULTS["files"]) in text
+    assert classes_text(RESULTS) in text
     assert "\n\n\n" not in text
     without = report.results_text({**RESULTS, "files": {}})
     assert "LiteRT" not in without and "\n\n\n" not in without

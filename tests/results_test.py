@@ -1,6 +1,7 @@
 """Tests of `archcomp_tf.results`."""
 
 import findings
+import numpy as np
 import pytest
 
 from archcomp_tf import results
@@ -139,16 +140,41 @@ def test_the_results_are_those_of_the_best_training_of_each_network():
     for stage in stages.values():
         stage |= {"seconds": 1.5, "environment": {}}
     assert list(results.trained(stages)) == ["student", "tinynet"]
-    tests = {"teacher": [0.95], "student": [0.7, 0.8], "tinynet": [0.6, 0.5]}
-    found = results.assemble_results({"seed": 3}, "shapes", stages, tests, {})
+    right = {
+        "teacher": [[1, 1, 1, 0]],
+        "student": [[1, 0, 0, 0], [0, 1, 0, 1]],
+        "tinynet": [[0, 1, 1, 1], [0, 0, 0, 0]],
+    }
+    found = results.assemble_results(
+        {"seed": 3},
+        "shapes",
+        stages,
+        {name: np.array(rows, bool) for name, rows in right.items()},
+        np.array([0, 0, 0, 1]),
+        {},
+    )
     assert found["seed"] == 3 and found["files"] == {}
     assert found["doubts"] == ["a", "b"]
     teacher, student, tinynet = results.networks(found).values()
-    assert teacher["test_accuracy"] == 0.95
+    assert teacher["test_accuracy"] == 0.75
     assert "test_accuracies" not in teacher
-    assert student["test_accuracy"] == 0.8
-    assert student["test_accuracies"] == [0.7, 0.8]
+    assert student["test_accuracy"] == 0.5
+    assert student["test_accuracies"] == [0.25, 0.5]
     assert student["compression_ratio"] == 10
     assert student["predicted_accuracy"] == 0.85
-    assert tinynet["test_accuracy"] == 0.6
+    assert tinynet["test_accuracy"] == 0.75
     assert tinynet["predicted_accuracy"] is None
+    assert found["classes"] == {
+        "num_images": [3, 1],
+        "teacher": [1.0, 0.0],
+        "student": [1 / 3, 1.0],
+    }
+
+
+def test_classes_stand_in_the_order_of_what_they_lost():
+    found = findings.results()
+    assert [row[0] for row in results.class_changes(found)] == [1, 0, 2]
+    assert results.classes_text(found) == (
+        "Class by class, the student's test accuracy is from -20.00 points "
+        "(class 1) to +0.00 (class 2) of the teacher's."
+    )
