@@ -152,14 +152,15 @@ def default_config() -> ml_collections.ConfigDict:
     config.search.narrowed = True
 
     # The final training, of the student and of the controls alike.  So many of
-    # a search's best are trained by this recipe from `num_seeds` seeds, and the
-    # best in the mean is the student; of its trainings the best is given.
+    # a search's best are trained by this recipe, the better half of them from a
+    # second seed, the better half of these from a third, and so on.  The best
+    # in the mean is the student, of which the best of `num_seeds` is given.
     # Where several recipes are tried, the first is this one.
     # `controls` names what else is trained: networks of `teachers.py`, or kinds
     # of layers that the teacher's are swapped for, at the student's size.
     config.student = ml_collections.ConfigDict()
     config.student.recipe = recipe_config(epochs=30, **DISTILLATION)
-    config.student.num_finalists = 3
+    config.student.num_finalists = 4
     config.student.num_seeds = 3
     config.student.controls = ()
     config.student.num_tuning_trials = 3

@@ -64,7 +64,8 @@ class Finals:
         """The best of a search, after its best few are trained to the end.
 
         The first of many labels after a brief training is, often enough, only
-        the luckiest; the mean of several long trainings is much less so.
+        the luckiest; the mean of several long trainings is much less so.  Which
+        are trained from several seeds, see `Run.finalists_by_seed`.
         """
         settings = self._run.config.student
         # Those that keep to the limits come first; the others only where none
@@ -73,8 +74,8 @@ class Finals:
         kept = (r for r in ranked if self._run.allowance.keeps(r.architecture))
         chosen = list(itertools.islice(kept, settings.num_finalists))
         finalists = {
-            f"finalist {index}": record
-            for index, record in enumerate(
+            f"finalist {place}": record
+            for place, record in enumerate(
                 chosen or ranked[: settings.num_finalists], 1
             )
         }
@@ -82,19 +83,19 @@ class Finals:
             (only,) = finalists.values()
             return only
         objective = self._run.final_objective
-        trained = self._trainer(self._seeds)(
-            {name: r.architecture.compact for name, r in finalists.items()},
-            Recipe(**settings.recipe),
-        )
-        return max(
-            (
-                dataclasses.replace(
-                    record, accuracy=trained[name].mean_accuracy
-                )
-                for name, record in finalists.items()
-            ),
-            key=lambda r: (objective(r.accuracy, r.num_params), -r.num_params),
-        )
+        names = list(finalists)
+        for num_seeds, num in enumerate(self._run.finalists_by_seed, 1):
+            trained = self._trainer(self._seeds[:num_seeds])(
+                {n: finalists[n].architecture.compact for n in names[:num]},
+                Recipe(**settings.recipe),
+            )
+            scores = {}
+            for name, network in trained.items():
+                size = finalists[name].num_params
+                scores[name] = objective(network.mean_accuracy, size), -size
+            names = sorted(scores, key=scores.get, reverse=True)
+        accuracy = trained[names[0]].mean_accuracy
+        return dataclasses.replace(finalists[names[0]], accuracy=accuracy)
 
     def tuned_recipe(self, best: Architecture) -> tuple[Recipe, list]:
         """The student's recipe, and the trials that it was chosen from."""

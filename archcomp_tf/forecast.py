@@ -22,7 +22,7 @@ from archcomp_tf.layer import Shape
 from archcomp_tf.limits import MEASURED
 from archcomp_tf.preprocessing import Preprocessing
 from archcomp_tf.progress import duration
-from archcomp_tf.results import title, wanted
+from archcomp_tf.results import wanted
 from archcomp_tf.run import Run
 from archcomp_tf.samples import initial_samples
 from archcomp_tf.teachers import TEACHERS, named
@@ -201,10 +201,9 @@ class _Plan:
     def search(self) -> StageForecast:
         what = f"{self._num_proposed} proposals trained for {self._brief}"
         if self._num_finalists:
-            what += (
-                f", the best {self._num_finalists} {self._student.num_seeds} "
-                f"times for {self._long}"
-            )
+            what += f", the best {self._num_finalists} for {self._long}"
+            if self._student.num_seeds > 1:
+                what += ", the better half of these from another seed, and on"
         return StageForecast(
             "search",
             what,
@@ -244,12 +243,13 @@ class _Plan:
             else self._final
             for name in names
         )
+        words = (n if n in TEACHERS else f"the same of {n}" for n in names)
         # The narrowed teacher, and a random network that is no finalist.
         num_trained = num_seeds * (1 if self._num_finalists else 2)
         return StageForecast(
             "controls",
             "the teacher made narrower"
-            + "".join(f", {title(name)}" for name in names)
+            + "".join(f", {word}" for word in words)
             + f", the best of {self._labels.num_labels} random networks: "
             "trained alike",
             self._num_proposed * self._sample
@@ -278,7 +278,9 @@ class _Plan:
     @property
     def _choosing(self) -> float:
         """Seconds of the trainings of the finalists of one search."""
-        return self._num_finalists * self._student.num_seeds * self._final
+        if not self._num_finalists:
+            return 0.0
+        return sum(self._run.finalists_by_seed) * self._final
 
     def _each(self, recipe: Recipe) -> str:
         """A training by the recipe, in words."""

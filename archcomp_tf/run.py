@@ -392,6 +392,20 @@ class Run:
             )
         return num
 
+    @property
+    def finalists_by_seed(self) -> list[int]:
+        """How many of a search's best are trained from each seed.
+
+        All from the first, and from each further one the better half of those
+        before: successive halving (Jamieson & Talwalkar, arXiv 1502.07943),
+        with seeds for its resource.
+        """
+        settings = self.config.student
+        nums = [settings.num_finalists]
+        while len(nums) < settings.num_seeds:
+            nums.append(-(-nums[-1] // 2))
+        return nums
+
     @functools.cached_property
     def labeler(self) -> Labeler:
         """Trains networks for labels."""

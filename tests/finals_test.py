@@ -36,15 +36,15 @@ def _result(run, accuracies) -> SearchResult:
 @pytest.fixture
 def trained(monkeypatch):
     """Networks that were trained for long; each comes to a mean of its own."""
-    given = {}
+    given = []
     means = dict(zip(NETWORKS, (0.8, 0.7, 0.9, 0.6), strict=True))
 
     class Trainer:
-        def __init__(self, *args, **kwargs):
-            pass
+        def __init__(self, *args, seeds, **kwargs):
+            self._seeds = list(seeds)
 
         def __call__(self, networks, recipe):
-            given.update(networks)
+            given.append((list(networks.values()), self._seeds))
             return {
                 name: types.SimpleNamespace(mean_accuracy=means[network])
                 for name, network in networks.items()
@@ -59,7 +59,20 @@ def test_of_the_finalists_the_best_after_long_trainings_wins(tmp_path, trained):
     best = Finals(run).best(_result(run, (0.5, 0.6, 0.4, 0.3)))
     assert best.architecture == NETWORKS[2] and best.accuracy == 0.9
     # The three best labels, the last of them the best in the end.
-    assert list(trained.values()) == [NETWORKS[i] for i in (1, 0, 2)]
+    assert trained[0][0] == [NETWORKS[i] for i in (1, 0, 2)]
+
+
+def test_each_further_seed_is_for_the_better_half(tmp_path, trained):
+    changes = {"student.num_finalists": 4, "student.num_seeds": 4}
+    run = _run(tmp_path, **changes)
+    best = Finals(run).best(_result(run, (0.5, 0.6, 0.4, 0.3)))
+    assert best.architecture == NETWORKS[2] and best.accuracy == 0.9
+    assert trained == [
+        ([NETWORKS[i] for i in (1, 0, 2, 3)], [0]),
+        ([NETWORKS[i] for i in (2, 0)], [0, 1000]),
+        ([NETWORKS[2]], [0, 1000, 2000]),
+        ([NETWORKS[2]], [0, 1000, 2000, 3000]),
+    ]
 
 
 def test_what_finalists_may_lose_is_lost_from_the_teacher_as_it_is(
@@ -97,7 +110,8 @@ def test_what_breaks_a_limit_is_no_finalist_where_another_keeps_it(
     run = _run(tmp_path)
     run.config.limits.max_params = run.space.count_params(NETWORKS[1])
     Finals(run).best(_result(run, (0.5, 0.6, 0.7, 0.8)))
-    assert set(trained.values()) == {NETWORKS[0], NETWORKS[1]}
+    networks, _ = trained[0]
+    assert set(networks) == {NETWORKS[0], NETWORKS[1]}
 
 
 def test_where_nothing_keeps_the_limits_nothing_is_trained_for_long(
