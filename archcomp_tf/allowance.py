@@ -70,19 +70,30 @@ class Allowance:
         excess = functools.partial(self._excess, self._limits)
         (sample,) = initial_samples(self._space, 1, self._seed, excess)
         if excess(sample) > 1:
-            nearest, broken = self.nearest([sample])
-            raise LimitError(
-                "No network of the space was found that keeps to the limits. "
-                f"The nearest is {nearest.compact}: {'; '.join(broken)}."
-            )
+            found = "No network of the space was found that keeps to the limits"
+            raise self._error(found, [sample])
 
-    def nearest(
-        self, architectures: Sequence[Architecture]
-    ) -> tuple[Architecture, list[str]]:
-        """Of networks that break limits the one that breaks them least; how."""
+    def check_any(self, architectures: Sequence[Architecture]) -> None:
+        """Raises LimitError where none of these networks keeps to the limits.
+
+        Args:
+          architectures: those that were labelled.
+        """
+        if not any(map(self.keeps, architectures)):
+            num = len(architectures)
+            found = f"None of {num} labelled networks keeps to the limits"
+            raise self._error(found, architectures)
+
+    def _error(
+        self, found: str, architectures: Sequence[Architecture]
+    ) -> LimitError:
+        """With that of networks that break limits which breaks them least."""
         limits, arguments = self._limits, (*self._images, self._measured)
         nearest = min(architectures, key=lambda a: limits.excess(a, *arguments))
-        return nearest, self.broken(nearest)
+        return LimitError(
+            f"{found}. The nearest is {nearest.compact}: "
+            f"{'; '.join(self.broken(nearest))}."
+        )
 
     def broken(
         self, architecture: Architecture, accuracy_drop: float = 0.0

@@ -16,6 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from archcomp_tf import baselines
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.corpus import Record
 from archcomp_tf.dashboards import write_scalars
@@ -25,6 +26,7 @@ from archcomp_tf.ledger import SearchResult
 from archcomp_tf.limits import LimitError
 from archcomp_tf.run import Run
 from archcomp_tf.students import StudentTrainer
+from archcomp_tf.teachers import TEACHERS
 from archcomp_tf.training import Recipe
 from archcomp_tf.tuning import RecipeTuner
 
@@ -39,204 +41,239 @@ def folder_of(network: Mapping[str, Any]) -> str:
     return f"students/{network['fingerprint']}"
 
 
-class Finals:
-    """Trains what is worth a long training, and keeps it.
+def best_of(run: Run, result: SearchResult) -> Record:
+    """The best of a search, after its best few are trained to the end.
+
+    The first of many labels after a brief training is, often enough, only
+    the luckiest; the mean of several long trainings is much less so.  Which
+    are trained from several seeds, see `Run.finalists_by_seed`.
+    """
+    settings = run.config.student
+    # Those that keep to the limits come first; the others only where none
+    # does.
+    ranked = result.ranked
+    kept = (r for r in ranked if run.allowance.keeps(r.architecture))
+    chosen = list(itertools.islice(kept, settings.num_finalists))
+    finalists = {
+        f"finalist {place}": record
+        for place, record in enumerate(
+            chosen or ranked[: settings.num_finalists], 1
+        )
+    }
+    if len(finalists) == 1:  # trained when it is the student
+        (only,) = finalists.values()
+        return only
+    objective, seeds = run.final_objective, _seeds(run)
+    names = list(finalists)
+    for num_seeds, num in enumerate(run.finalists_by_seed, 1):
+        trained = _trainer(run, seeds[:num_seeds])(
+            {n: finalists[n].architecture.compact for n in names[:num]},
+            Recipe(**settings.recipe),
+        )
+        scores = {}
+        for name, network in trained.items():
+            size = finalists[name].num_params
+            scores[name] = objective(network.mean_accuracy, size), -size
+        names = sorted(scores, key=scores.get, reverse=True)
+    accuracy = trained[names[0]].mean_accuracy
+    return dataclasses.replace(finalists[names[0]], accuracy=accuracy)
+
+
+def train_student(run: Run) -> dict[str, Any]:
+    """Tunes the student's recipe and trains the student.
+
+    It is what the search found, or of what it labelled the next larger that
+    loses less, where that loses more than the limits say.
 
     Args:
-      run: the compression; the stages before are done.
+      run: the compression; its search is done.
+
+    Returns:
+      What the record of the student says.
+
+    Raises:
+      LimitError: what was tried loses too much; it is kept.
     """
+    found = run.stage("search")
+    best = Architecture.parse(found["best"])
+    recipe, trials = tuned_recipe(run, best)
+    student = _student(run, best, recipe)
+    return {
+        "trials": trials,
+        "recipe": dataclasses.asdict(recipe),
+        "predicted_accuracy": found["predictions"].get(student["fingerprint"]),
+        **student,
+    }
 
-    def __init__(self, run: Run):
-        self._run = run
 
-    def check_costs(self, result: SearchResult) -> None:
-        """Raises LimitError where no labelled network keeps to the limits."""
-        ranked = [record.architecture for record in result.ranked]
-        if any(map(self._run.allowance.keeps, ranked)):
-            return
-        nearest, broken = self._run.allowance.nearest(ranked)
-        raise LimitError(
-            f"None of {len(ranked)} labelled networks keeps to the limits. "
-            f"The nearest is {nearest.compact}: {'; '.join(broken)}."
-        )
+def train_controls(run: Run) -> dict[str, Any]:
+    """Trains what the student is to be held against, by its recipe.
 
-    def best(self, result: SearchResult) -> Record:
-        """The best of a search, after its best few are trained to the end.
+    Args:
+      run: the compression; its student is trained.
 
-        The first of many labels after a brief training is, often enough, only
-        the luckiest; the mean of several long trainings is much less so.  Which
-        are trained from several seeds, see `Run.finalists_by_seed`.
-        """
-        settings = self._run.config.student
-        # Those that keep to the limits come first; the others only where none
-        # does.
-        ranked = result.ranked
-        kept = (r for r in ranked if self._run.allowance.keeps(r.architecture))
-        chosen = list(itertools.islice(kept, settings.num_finalists))
-        finalists = {
-            f"finalist {place}": record
-            for place, record in enumerate(
-                chosen or ranked[: settings.num_finalists], 1
-            )
+    Returns:
+      What the record says: the networks by their names in results.json.
+    """
+    student = run.stage("students")
+    teacher, size = run.teacher_architecture, student["num_params"]
+    swapped = run.space.swapped(teacher)
+
+    def scaled(network: Architecture) -> Architecture:
+        return baselines.scaled_to(network, size, run.space.count_params)
+
+    random = baselines.random_search(
+        run.space,
+        run.labeler,
+        num_labels=run.stage("search")["num_labels"],
+        objective=run.objective,
+        seed=run.seed,
+        keeps=run.within_budget,
+        excess=run.allowance.excess,
+    )
+    around = "around" if run.named_architecture else "width"
+    networks = {
+        f"{around}_scaled": scaled(teacher),
+        "random_search": best_of(run, random).architecture.compact,
+        **{
+            name: TEACHERS.get(name) or scaled(swapped.get(name, [teacher])[0])
+            for name in run.config.student.controls
+        },
+    }
+    return {"networks": _trained(run, networks, Recipe(**student["recipe"]))}
+
+
+def tuned_recipe(run: Run, best: Architecture) -> tuple[Recipe, list]:
+    """The student's recipe, and the trials that it was chosen from."""
+    settings = run.config.student
+    base = Recipe(**settings.recipe)
+    if settings.num_tuning_trials < 2:  # compared with nothing
+        return base, []
+
+    def train(recipe: Recipe) -> float:
+        # Kept as one of those from several seeds.
+        trainer = _trainer(run, _seeds(run)[:1])
+        return trainer({"recipe": best}, recipe)["recipe"].mean_accuracy
+
+    tuner = RecipeTuner(
+        train,
+        base,
+        distilled=run.teacher_logits is not None,
+        num_trials=settings.num_tuning_trials,
+        seed=run.seed,
+        directory=run.path(f"students/{best.fingerprint}"),
+    )
+    recipe = tuner.best()
+    write_scalars(
+        run.path("tensorboard/tuning"),
+        {"tuning/validation_accuracy": [a for _, a in tuner.trials]},
+    )
+    return recipe, tuner.trials
+
+
+def _student(run: Run, best: Architecture, recipe: Recipe) -> dict[str, Any]:
+    """The best, or what loses less than the limits say, trained."""
+    candidates = [best, *_larger_than(run, best)]
+    tried = []
+    for candidate in candidates[: 1 + _MAX_RETRIES]:
+        (student,) = _trained(run, {"student": candidate}, recipe).values()
+        tried.append(student)
+        if not _broken_limits(run, student):
+            doubts = _chance(run, student)
+            for doubt in doubts:
+                _LOGGER.warning("%s", doubt)
+            return student | {"doubts": doubts}
+    nearest = max(tried, key=lambda t: t["validation_accuracy"])
+    raise LimitError(
+        f"The nearest that was found, {nearest['architecture']}, breaks a "
+        f"limit: {'; '.join(_broken_limits(run, nearest))}. It is kept in "
+        f"{run.path(folder_of(nearest))}. More labels, longer trainings or a "
+        "looser limit may help; labels are used again with --config.corpus="
+        f"{run.path('corpus/records.jsonl')}."
+    )
+
+
+def _trained(
+    run: Run, networks: Mapping[str, Architecture], recipe: Recipe
+) -> dict[str, dict[str, Any]]:
+    """Trains networks, keeps the best of each, and says what they are.
+
+    Of several trainings the best on validation data is the network that is
+    given; the others tell how much of its accuracy was luck.
+    """
+    records = {}
+    trainer = _trainer(run, _seeds(run))
+    for name, trained in trainer(networks, recipe).items():
+        record = records[name] = run.described(networks[name])
+        accuracies = [r.validation_accuracy for r in trained.results]
+        record |= {
+            "validation_accuracy": max(accuracies),
+            "validation_accuracies": accuracies,
+            "best": trained.best,
+            "trainings": [
+                os.fspath(path.relative_to(run.workdir.path))
+                for path in trained.paths
+            ],
         }
-        if len(finalists) == 1:  # trained when it is the student
-            (only,) = finalists.values()
-            return only
-        objective = self._run.final_objective
-        names = list(finalists)
-        for num_seeds, num in enumerate(self._run.finalists_by_seed, 1):
-            trained = self._trainer(self._seeds[:num_seeds])(
-                {n: finalists[n].architecture.compact for n in names[:num]},
-                Recipe(**settings.recipe),
+        model = run.preprocessing.in_front_of(
+            keras.models.load_model(trained.paths[trained.best])
+        )
+        folder = folder_of(record)
+        with run.workdir.replacing(f"{folder}/model.keras") as path:
+            save_keras(model, path)
+        for index, result in enumerate(trained.results):
+            write_scalars(
+                run.path(f"tensorboard/{name}_{index}"),
+                {"epoch_loss": result.losses},
             )
-            scores = {}
-            for name, network in trained.items():
-                size = finalists[name].num_params
-                scores[name] = objective(network.mean_accuracy, size), -size
-            names = sorted(scores, key=scores.get, reverse=True)
-        accuracy = trained[names[0]].mean_accuracy
-        return dataclasses.replace(finalists[names[0]], accuracy=accuracy)
+    return records
 
-    def tuned_recipe(self, best: Architecture) -> tuple[Recipe, list]:
-        """The student's recipe, and the trials that it was chosen from."""
-        settings = self._run.config.student
-        base = Recipe(**settings.recipe)
-        if settings.num_tuning_trials < 2:  # compared with nothing
-            return base, []
 
-        def train(recipe: Recipe) -> float:
-            # Kept as one of those from several seeds.
-            trainer = self._trainer(self._seeds[:1])
-            return trainer({"recipe": best}, recipe)["recipe"].mean_accuracy
+def _larger_than(run: Run, best: Architecture) -> list[Architecture]:
+    """Labelled networks that keep to the limits and may lose less.
 
-        tuner = RecipeTuner(
-            train,
-            base,
-            distilled=self._run.teacher_logits is not None,
-            num_trials=settings.num_tuning_trials,
-            seed=self._run.seed,
-            directory=self._run.path(f"students/{best.fingerprint}"),
-        )
-        recipe = tuner.best()
-        write_scalars(
-            self._run.path("tensorboard/tuning"),
-            {"tuning/validation_accuracy": [a for _, a in tuner.trials]},
-        )
-        return recipe, tuner.trials
+    Along the front of accuracy and size, from the next larger on.
+    """
+    size = run.space.count_params(best)
+    return [
+        record.architecture.compact
+        for record in run.found().pareto
+        if record.num_params > size
+    ]
 
-    def student(self, best: Architecture, recipe: Recipe) -> dict[str, Any]:
-        """Trains the student: the best, or what loses less than the limits say.
 
-        Args:
-          best: of the search.
-          recipe: how it is trained.
+def _broken_limits(run: Run, student: Mapping[str, Any]) -> list[str]:
+    """The limits that a trained student breaks, each as a sentence."""
+    teacher = run.stage("teacher")
+    return run.allowance.broken(
+        Architecture.parse(student["architecture"]),
+        teacher["validation_accuracy"] - student["validation_accuracy"],
+    )
 
-        Returns:
-          The record of the student, see `trained`.
 
-        Raises:
-          LimitError: what was tried loses too much; it is kept.
-        """
-        candidates = [best, *self._larger_than(best)]
-        tried = []
-        for candidate in candidates[: 1 + _MAX_RETRIES]:
-            trained = self.trained({"student": candidate}, recipe)
-            tried.append(trained["student"])
-            if not self._broken_limits(tried[-1]):
-                doubts = self._chance(tried[-1])
-                for doubt in doubts:
-                    _LOGGER.warning("%s", doubt)
-                return tried[-1] | {"doubts": doubts}
-        nearest = max(tried, key=lambda t: t["validation_accuracy"])
-        raise LimitError(
-            f"The nearest that was found, {nearest['architecture']}, "
-            "breaks a limit: "
-            f"{'; '.join(self._broken_limits(nearest))}. It is kept in "
-            f"{self._run.path(folder_of(nearest))}. More labels, longer "
-            "trainings or a looser limit may help; labels are used "
-            "again with --config.corpus="
-            f"{self._run.path('corpus/records.jsonl')}."
-        )
+def _chance(run: Run, student: Mapping[str, Any]) -> list[str]:
+    """Says where a student seems to be right by chance alone."""
+    share = float(np.mean(student["validation_accuracies"]))
+    if not seems_chance(share, run.dataset.validation.labels):
+        return []
+    return [
+        f"The student is right about {share:.1%} of the images to choose "
+        "by, hardly more than by chance, in the mean of its trainings: "
+        "student.recipe may be too brief, or what is asked for too small."
+    ]
 
-    def trained(
-        self, networks: Mapping[str, Architecture], recipe: Recipe
-    ) -> dict[str, dict[str, Any]]:
-        """Trains networks, keeps the best of each, and says what they are.
 
-        Of several trainings the best on validation data is the network that
-        is given; the others tell how much of its accuracy was luck.
-        """
-        run = self._run
-        records = {}
-        trainer = self._trainer(self._seeds)
-        for name, trained in trainer(networks, recipe).items():
-            record = records[name] = run.described(networks[name])
-            accuracies = [r.validation_accuracy for r in trained.results]
-            record |= {
-                "validation_accuracy": max(accuracies),
-                "validation_accuracies": accuracies,
-                "best": trained.best,
-                "trainings": [
-                    os.fspath(path.relative_to(run.workdir.path))
-                    for path in trained.paths
-                ],
-            }
-            model = run.preprocessing.in_front_of(
-                keras.models.load_model(trained.paths[trained.best])
-            )
-            folder = folder_of(record)
-            with run.workdir.replacing(f"{folder}/model.keras") as path:
-                save_keras(model, path)
-            for index, result in enumerate(trained.results):
-                write_scalars(
-                    run.path(f"tensorboard/{name}_{index}"),
-                    {"epoch_loss": result.losses},
-                )
-        return records
+def _seeds(run: Run) -> list[int]:
+    """Of the trainings of each network."""
+    num = run.config.student.num_seeds
+    return [run.seed + _SEEDS_APART * index for index in range(num)]
 
-    def _larger_than(self, best: Architecture) -> list[Architecture]:
-        """Labelled networks that keep to the limits and may lose less.
 
-        Along the front of accuracy and size, from the next larger on.
-        """
-        size = self._run.space.count_params(best)
-        return [
-            Architecture.parse(point["architecture"])
-            for point in self._run.stage("search")["pareto"]
-            if point["num_params"] > size
-        ]
-
-    def _broken_limits(self, student: Mapping[str, Any]) -> list[str]:
-        """The limits that a trained student breaks, each as a sentence."""
-        teacher = self._run.stage("teacher")
-        return self._run.allowance.broken(
-            Architecture.parse(student["architecture"]),
-            teacher["validation_accuracy"] - student["validation_accuracy"],
-        )
-
-    def _chance(self, student: Mapping[str, Any]) -> list[str]:
-        """Says where a student seems to be right by chance alone."""
-        share = float(np.mean(student["validation_accuracies"]))
-        if not seems_chance(share, self._run.dataset.validation.labels):
-            return []
-        return [
-            f"The student is right about {share:.1%} of the images to choose "
-            "by, hardly more than by chance, in the mean of its trainings: "
-            "student.recipe may be too brief, or what is asked for too small."
-        ]
-
-    @property
-    def _seeds(self) -> list[int]:
-        """Of the trainings of each network."""
-        num = self._run.config.student.num_seeds
-        return [self._run.seed + _SEEDS_APART * index for index in range(num)]
-
-    def _trainer(self, seeds: Sequence[int]) -> StudentTrainer:
-        run = self._run
-        return StudentTrainer(
-            run.features,
-            run.teacher_logits,
-            seeds=seeds,
-            directory=run.path("students"),
-            num_workers=max(1, run.config.num_workers),
-        )
+def _trainer(run: Run, seeds: Sequence[int]) -> StudentTrainer:
+    return StudentTrainer(
+        run.features,
+        run.teacher_logits,
+        seeds=seeds,
+        directory=run.path("students"),
+        num_workers=max(1, run.config.num_workers),
+    )

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from archcomp_tf.backend import check_tensorflow
 from archcomp_tf.corpus import OK
 from archcomp_tf.dashboards import (
     label_sessions,
@@ -31,8 +32,12 @@ from archcomp_tf.measurement import measure
 from archcomp_tf.report import results_text
 from archcomp_tf.results import assemble_results, doubts, trained
 from archcomp_tf.run import Run
+from archcomp_tf.workdir import STAGES
 
 _LOGGER = logging.getLogger(__name__)
+
+# In the working directory: the numbers, and the page to look at.
+RESULTS, PAGE = "report/results.json", "report/report.html"
 
 # LiteRT takes an image a call: of a large teacher more would take an hour.
 _NUM_FILE_IMAGES = 2000
@@ -41,18 +46,20 @@ _NUM_FILE_IMAGES = 2000
 _LIMITED = {"max_ram_bytes": "ram_bytes", "max_file_bytes": "bytes"}
 
 
-def write_outcome(
-    run: Run, stages: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Any]:
+def write_outcome(run: Run) -> dict[str, Any]:
     """Judges teacher, student and controls and writes the report.
 
     Args:
-      run: the compression.
-      stages: what each stage before the report recorded, by its name.
+      run: the compression; all but the report is done.
 
     Returns:
-      The contents of results.json.
+      What the record says: nothing that is not in the report.
+
+    Raises:
+      BackendError: there is no TensorFlow.
     """
+    check_tensorflow("The report, with the files that it measures,")
+    stages = {name: run.stage(name) for name in STAGES if name != "report"}
     student = stages["students"]
     _export_saved_model(run, folder_of(student))
     leave_embedding(run)
@@ -64,14 +71,15 @@ def write_outcome(
         run.dataset.test.labels,
         _files(run, student),
     )
-    run.workdir.write_json("report/results.json", results)
+    run.workdir.write_json(RESULTS, results)
     with run.workdir.replacing("report/RESULTS.md") as path:
         path.write_text(results_text(results))
     _write_pages(run, stages, results)
     for doubt in doubts(results):
         _LOGGER.warning("%s", doubt)
     _warn_of_front(run, results["files"])
-    return results
+    _LOGGER.info("report: %s", run.path(PAGE))
+    return {}
 
 
 def _warn_of_front(run: Run, files: Mapping[str, Mapping[str, float]]) -> None:
@@ -169,7 +177,7 @@ def _write_pages(
         predictions=stages["search"]["predictions"],
         latent=latent,
     )
-    with run.workdir.replacing("report/report.html") as path:
+    with run.workdir.replacing(PAGE) as path:
         path.write_text(page, encoding="utf-8")
     write_embedding(run.path("tensorboard/embedding"), labelled, latent)
     write_hparams(

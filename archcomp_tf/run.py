@@ -65,7 +65,6 @@ class Run:
     Args:
       config: see `config.default_config`.
       workdir: the working directory.
-      binaries: stage -> the binary that runs it, in the order of the flow.
       teacher: a trained model in place of the config's.
       dataset: a data set in place of the config's.
 
@@ -80,7 +79,6 @@ class Run:
         self,
         config: ml_collections.ConfigDict,
         workdir: str | os.PathLike,
-        binaries: dict[str, str],
         *,
         teacher: keras.Model | None = None,
         dataset: Dataset | None = None,
@@ -89,7 +87,6 @@ class Run:
         self.seed: int = config.seed
         self._given_teacher = teacher
         self._given_dataset = dataset
-        self._binaries = binaries
         check_config(config)
         if config.limits.max_file_bytes or config.limits.max_latency_ms:
             check_tensorflow("A limit of bytes or of latency")
@@ -114,7 +111,7 @@ class Run:
 
     def stage(self, name: str) -> dict[str, Any]:
         """What a stage recorded; MissingStageError where it is not done."""
-        return self.workdir.stage(name, self._binaries[name])
+        return self.workdir.stage(name)
 
     @functools.cached_property
     def dataset(self) -> Dataset:

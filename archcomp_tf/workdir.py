@@ -30,6 +30,17 @@ from typing import Any
 
 from archcomp_tf.atomic import replacing
 
+# Stage -> the binary that runs it alone, in the order of the flow.
+STAGES = {
+    "teacher": "bin/train_teacher.py",
+    "corpus": "bin/label.py",
+    "autoencoder": "bin/train_autoencoder.py",
+    "search": "bin/search.py",
+    "students": "bin/train_student.py",
+    "controls": "bin/train_controls.py",
+    "report": "bin/write_report.py",
+}
+
 
 class MissingStageError(RuntimeError):
     """A stage was asked for before the one that it builds on."""
@@ -79,12 +90,8 @@ class WorkingDirectory:
                 )
         self.write_json("config.json", config)
 
-    def stage(self, name: str, binary: str) -> dict[str, Any]:
-        """What stage `name` recorded.
-
-        Args:
-          name: the stage's folder.
-          binary: what to run where the stage is missing.
+    def stage(self, name: str) -> dict[str, Any]:
+        """What stage `name` of `STAGES` recorded.
 
         Raises:
           MissingStageError: the stage has not been run here.
@@ -92,7 +99,7 @@ class WorkingDirectory:
         record = self.find_stage(name)
         if record is None:
             raise MissingStageError(
-                f"{self.path} has no finished {name} stage: run {binary} "
+                f"{self.path} has no finished {name} stage: run {STAGES[name]} "
                 "with the same --config and --workdir first."
             )
         return record

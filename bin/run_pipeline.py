@@ -3,4 +3,4 @@
 import stage
 
 if __name__ == "__main__":
-    stage.run("run")
+    stage.run()

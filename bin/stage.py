@@ -22,18 +22,14 @@ _WORKDIR = flags.DEFINE_string(
 _INTERRUPTED = 130  # as shells have it: 128 and the signal
 
 
-def run(method: str) -> None:
-    """Runs one method of `Pipeline` as a program.
-
-    Args:
-      method: a stage's name, or "run" for all of them.
-    """
+def run(stage: str | None = None) -> None:
+    """Runs a stage as a program, by default all that are not done."""
     flags.mark_flags_as_required(["config", "workdir"])
     for flag in (_CONFIG, _WORKDIR):  # so that --help shows them
         flags.FLAGS.register_key_flag_for_module(
             sys.argv[0], flags.FLAGS[flag.name]
         )
-    app.run(lambda argv: sys.exit(_main(argv, method)), flags_parser=_parse)
+    app.run(lambda argv: sys.exit(_main(argv, stage)), flags_parser=_parse)
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -58,7 +54,7 @@ def _parse(argv: list[str]) -> list[str]:
     return arguments
 
 
-def _main(argv: list[str], method: str) -> int:
+def _main(argv: list[str], stage: str | None) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
     _log_to_stderr()
@@ -88,9 +84,10 @@ def _main(argv: list[str], method: str) -> int:
         keras.utils.set_random_seed(_CONFIG.value.seed)
         stages = pipeline.Pipeline(_CONFIG.value, _WORKDIR.value)
         with contextlib.closing(stages):
-            result = getattr(stages, method)()
-        if result is not None:
-            print(report.results_text(result.results))
+            if stage is not None:
+                stages.run_stage(stage)
+            else:
+                print(report.results_text(stages.run().results))
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return _INTERRUPTED

@@ -6,7 +6,6 @@ import tiny
 from archcomp_tf import cost, limits
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.limits import LimitError
-from archcomp_tf.pipeline import STAGES
 from archcomp_tf.run import Run
 
 NETWORK = Architecture.parse("conv3x3-8 conv3x3-8")
@@ -40,7 +39,7 @@ def test_what_would_have_to_be_measured_is_guessed_from_a_few(
     run.allowance.excess(Architecture.parse("conv3x3-6 conv3x3-8"))
     assert len(asked) == num_asked
     # What was measured is known in another process.
-    again = Run(run.config, tmp_path, STAGES, dataset=tiny.dataset())
+    again = Run(run.config, tmp_path, dataset=tiny.dataset())
     again.allowance.excess(NETWORK)
     assert len(asked) == num_asked
     assert not again.allowance.keeps(NETWORK) and len(asked) == num_asked + 1
@@ -70,8 +69,12 @@ def test_only_what_the_objective_does_not_know_is_in_excess(tmp_path):
 def test_the_nearest_breaks_its_limits_least(tmp_path):
     run = _run(tmp_path, **{"limits.max_params": 10})
     smaller = Architecture.parse("conv3x3-4 identity")
-    nearest, broken = run.allowance.nearest([NETWORK, smaller])
-    assert nearest == smaller
-    assert broken == [
-        f"max_params is 10 and it has {run.space.count_params(smaller)}"
-    ]
+    with pytest.raises(LimitError) as caught:
+        run.allowance.check_any([NETWORK, smaller])
+    assert str(caught.value) == (
+        "None of 2 labelled networks keeps to the limits. The nearest is "
+        "conv3x3-4: max_params is 10 and it has "
+        f"{run.space.count_params(smaller)}."
+    )
+    free = _run(tmp_path / "free")
+    free.allowance.check_any([NETWORK, smaller])

@@ -17,7 +17,7 @@ import tiny
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.cost import num_params
-from archcomp_tf.pipeline import STAGES
+from archcomp_tf.workdir import STAGES
 
 ROOT = pathlib.Path(__file__).parent.parent
 CONFIG = f"--config={ROOT / 'tests/tiny.py'}"

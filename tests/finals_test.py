@@ -7,8 +7,7 @@ import tiny
 
 from archcomp_tf import finals
 from archcomp_tf.architecture import Architecture
-from archcomp_tf.corpus import Record
-from archcomp_tf.finals import Finals
+from archcomp_tf.corpus import Record, write_records
 from archcomp_tf.ledger import SearchResult
 from archcomp_tf.limits import LimitError
 from archcomp_tf.objective import Budget
@@ -20,7 +19,11 @@ NETWORKS = [Architecture.parse(f"conv3x3-{n} conv3x3-8") for n in (2, 4, 6, 7)]
 
 def _run(folder, **changes):
     """A run that has come as far as the search."""
-    changes = {"labels.distil": False, **changes}
+    changes = {
+        "labels.distil": False,
+        "student.num_tuning_trials": 1,
+        **changes,
+    }
     return tiny.taught_run(folder, TEACHER, **changes)
 
 
@@ -56,7 +59,7 @@ def trained(monkeypatch):
 
 def test_of_the_finalists_the_best_after_long_trainings_wins(tmp_path, trained):
     run = _run(tmp_path, **{"student.num_finalists": 3})
-    best = Finals(run).best(_result(run, (0.5, 0.6, 0.4, 0.3)))
+    best = finals.best_of(run, _result(run, (0.5, 0.6, 0.4, 0.3)))
     assert best.architecture == NETWORKS[2] and best.accuracy == 0.9
     # The three best labels, the last of them the best in the end.
     assert trained[0][0] == [NETWORKS[i] for i in (1, 0, 2)]
@@ -65,7 +68,7 @@ def test_of_the_finalists_the_best_after_long_trainings_wins(tmp_path, trained):
 def test_each_further_seed_is_for_the_better_half(tmp_path, trained):
     changes = {"student.num_finalists": 4, "student.num_seeds": 4}
     run = _run(tmp_path, **changes)
-    best = Finals(run).best(_result(run, (0.5, 0.6, 0.4, 0.3)))
+    best = finals.best_of(run, _result(run, (0.5, 0.6, 0.4, 0.3)))
     assert best.architecture == NETWORKS[2] and best.accuracy == 0.9
     assert trained == [
         ([NETWORKS[i] for i in (1, 0, 2, 3)], [0]),
@@ -84,14 +87,14 @@ def test_what_finalists_may_lose_is_lost_from_the_teacher_as_it_is(
     run.workdir.finish_stage("corpus", {"reference_accuracy": 0.5})
     teacher = run.stage("teacher") | {"validation_accuracy": 0.9}
     run.workdir.finish_stage("teacher", teacher)
-    best = Finals(run).best(_result(run, (0.5, 0.6, 0.4, 0.3)))
+    best = finals.best_of(run, _result(run, (0.5, 0.6, 0.4, 0.3)))
     # 0.8 and 0.9 are enough; 0.7 and 0.6 are not, the last of them smallest.
     assert best.architecture == NETWORKS[0] and best.accuracy == 0.8
 
 
 def test_a_single_finalist_has_nothing_to_win_against(tmp_path, trained):
     run = _run(tmp_path, **{"student.num_finalists": 1})
-    best = Finals(run).best(_result(run, (0.5, 0.6, 0.4, 0.3)))
+    best = finals.best_of(run, _result(run, (0.5, 0.6, 0.4, 0.3)))
     assert best.architecture == NETWORKS[1] and best.accuracy == 0.6
     assert not trained
 
@@ -99,7 +102,7 @@ def test_a_single_finalist_has_nothing_to_win_against(tmp_path, trained):
 @pytest.mark.parametrize("num_trials", [0, 1])
 def test_one_recipe_is_not_tried_before_it_is_used(tmp_path, num_trials):
     run = _run(tmp_path, **{"student.num_tuning_trials": num_trials})
-    recipe, trials = Finals(run).tuned_recipe(NETWORKS[0])
+    recipe, trials = finals.tuned_recipe(run, NETWORKS[0])
     assert recipe == Recipe(**run.config.student.recipe)
     assert trials == [] and not (tmp_path / "students").exists()
 
@@ -109,34 +112,32 @@ def test_what_breaks_a_limit_is_no_finalist_where_another_keeps_it(
 ):
     run = _run(tmp_path)
     run.config.limits.max_params = run.space.count_params(NETWORKS[1])
-    Finals(run).best(_result(run, (0.5, 0.6, 0.7, 0.8)))
+    finals.best_of(run, _result(run, (0.5, 0.6, 0.7, 0.8)))
     networks, _ = trained[0]
     assert set(networks) == {NETWORKS[0], NETWORKS[1]}
 
 
-def test_where_nothing_keeps_the_limits_nothing_is_trained_for_long(
-    tmp_path, trained
-):
-    run = _run(tmp_path, **{"limits.max_params": 10})
-    with pytest.raises(LimitError, match=r"None of 4 .* nearest is conv3x3-2 "):
-        Finals(run).check_costs(_result(run, (0.5, 0.6, 0.7, 0.8)))
-    assert not trained
+def _searched(run, best) -> None:
+    """Leaves a search that labelled `NETWORKS` and found the best of them."""
+    result = _result(run, (0.5, 0.6, 0.7, 0.8))
+    record = {"best": str(best), "predictions": {best.fingerprint: 0.25}}
+    run.workdir.finish_stage("search", record)
+    with run.workdir.replacing("search/records.jsonl") as path:
+        write_records(path, result.history)
 
 
 def test_a_student_that_loses_too_much_is_followed_by_the_next_larger(tmp_path):
     run = _run(tmp_path, **{"limits.max_accuracy_drop": 0.1})
-    points = [
-        {"architecture": str(n), "num_params": run.space.count_params(n)}
-        for n in NETWORKS
-    ]
-    run.workdir.finish_stage("search", {"pareto": points})
-    # Nothing trained for one epoch comes near what the teacher is said to be.
-    teacher = run.stage("teacher") | {"validation_accuracy": 1.5}
+    _searched(run, NETWORKS[0])
+    run.workdir.finish_stage("corpus", {"reference_accuracy": 0.5})
+    # Nothing that hardly learns comes near what the teacher is said to be.
+    teacher = run.stage("teacher") | {"validation_accuracy": 1.0}
     run.workdir.finish_stage("teacher", teacher)
+    run.config.student.recipe.update(epochs=1, learning_rate=1e-9)
     with pytest.raises(
         LimitError, match=r"max_accuracy_drop is 0\.1 .* kept in"
     ):
-        Finals(run).student(NETWORKS[0], Recipe(epochs=1))
+        finals.train_student(run)
     kept = [
         tmp_path / finals.folder_of(run.described(network)) / "model.keras"
         for network in NETWORKS
@@ -151,7 +152,11 @@ def test_a_student_that_is_right_by_chance_alone_is_doubted(
     tmp_path, caplog, epochs, rate, doubted
 ):
     run = _run(tmp_path)
-    run.workdir.finish_stage("search", {"pareto": []})
-    recipe = Recipe(epochs=epochs, learning_rate=rate, batch_size=16)
-    Finals(run).student(NETWORKS[2], recipe)
+    _searched(run, NETWORKS[2])
+    run.config.student.recipe.update(
+        epochs=epochs, learning_rate=rate, batch_size=16
+    )
+    record = finals.train_student(run)
+    assert record["architecture"] == str(NETWORKS[2])
+    assert record["predicted_accuracy"] == 0.25
     assert ("hardly more than by chance" in caplog.text) == doubted

@@ -11,11 +11,11 @@ from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
 from archcomp_tf.config import ConfigError, objective_config
 from archcomp_tf.corpus import Corpus, Record
-from archcomp_tf.pipeline import STAGES
 from archcomp_tf.progress import duration
 from archcomp_tf.run import Run
 from archcomp_tf.samples import initial_samples
 from archcomp_tf.search_space import SearchSpace
+from archcomp_tf.workdir import STAGES
 
 _FLOPS_A_SECOND, _VALUES_A_SECOND = 1e9, 1e8
 
@@ -30,7 +30,7 @@ def _known_speed(monkeypatch):
 def _run(folder, teacher=None, **changes) -> Run:
     config = tiny.config("")
     config.update_from_flattened_dict(changes)
-    return Run(config, folder, STAGES, teacher=teacher, dataset=tiny.dataset())
+    return Run(config, folder, teacher=teacher, dataset=tiny.dataset())
 
 
 def _seconds(run) -> dict[str, float]:

@@ -11,7 +11,6 @@ from archcomp_tf.builder import build
 from archcomp_tf.litert import PRECISIONS, convert
 from archcomp_tf.run import Run
 
-BINARIES = {"teacher": "", "search": "", "students": "", "controls": ""}
 NETWORK = Architecture.parse("conv3x3-4")
 FOLDER = f"students/{NETWORK.fingerprint}"
 STUDENT = {
@@ -36,7 +35,7 @@ def run(tmp_path):
     test.labels[:] = [0] * 24 + [1] * 8
     dataset = tiny.dataset()
     object.__setattr__(dataset, "test", test)
-    run = Run(tiny.config(""), tmp_path, BINARIES, dataset=dataset)
+    run = Run(tiny.config(""), tmp_path, dataset=dataset)
     (tmp_path / "teacher").mkdir()
     _constant(0).save(tmp_path / "teacher/model.keras")
     folder = tmp_path / FOLDER

@@ -28,10 +28,10 @@ from archcomp_tf.inference import accuracy
 from archcomp_tf.labeling import LabelError
 from archcomp_tf.limits import LimitError, Limits
 from archcomp_tf.objective import LogParams
-from archcomp_tf.pipeline import STAGES, Pipeline
+from archcomp_tf.pipeline import Pipeline
 from archcomp_tf.task import Task
 from archcomp_tf.training import Recipe
-from archcomp_tf.workdir import MissingStageError, OtherConfigError
+from archcomp_tf.workdir import STAGES, MissingStageError, OtherConfigError
 
 NETWORK_FIELDS = {
     "architecture",
@@ -307,7 +307,7 @@ def test_a_stage_says_which_stage_it_is_missing(stage, tmp_path):
     before = list(STAGES)[: list(STAGES).index(stage)]
     pipeline = Pipeline(config, tmp_path / "workdir")
     with pytest.raises(MissingStageError) as error:
-        getattr(pipeline, stage)()
+        pipeline.run_stage(stage)
     assert any(STAGES[name] in str(error.value) for name in before)
 
 
@@ -399,8 +399,8 @@ def test_a_corpus_that_is_of_no_use_says_why(
     config.corpus = str(path)
     with pytest.raises(ConfigError, match=message):
         pipeline = Pipeline(config, tmp_path / "workdir")
-        pipeline.teacher()
-        pipeline.corpus()
+        pipeline.run_stage("teacher")
+        pipeline.run_stage("corpus")
     # A file that is not there is missed before anything is trained.
     assert (tmp_path / "workdir").exists() == (content is not None)
 
@@ -415,10 +415,10 @@ def test_labels_of_other_images_are_refused(finished, tmp_path):
     config = config.copy_and_resolve_references()
     config.corpus = str(tmp_path / "known.jsonl")
     pipeline = Pipeline(config, tmp_path / "workdir")
-    pipeline.teacher()
+    pipeline.run_stage("teacher")
     message = f"{record.num_params + 9} .*where it has {record.num_params}"
     with pytest.raises(ConfigError, match=message):
-        pipeline.corpus()
+        pipeline.run_stage("corpus")
 
 
 def test_samples_make_up_for_a_corpus_that_knows_too_little(finished, tmp_path):
@@ -436,14 +436,14 @@ def test_samples_make_up_for_a_corpus_that_knows_too_little(finished, tmp_path):
     for num_labels, expected in ((4, 3), (10, 5), (40, 16)):
         config.labels.num_labels = num_labels
         pipeline = Pipeline(config, tmp_path / f"{num_labels}")
-        pipeline.teacher()
+        pipeline.run_stage("teacher")
         num_known = len(pipeline._run.known)
         assert pipeline._run.num_initial(num_known) == expected
     config.labels.num_labels = 3
     pipeline = Pipeline(config, tmp_path / "too_few")
-    pipeline.teacher()
+    pipeline.run_stage("teacher")
     with pytest.raises(ConfigError, match="Only 5 networks .* that; got 3"):
-        pipeline.corpus()
+        pipeline.run_stage("corpus")
 
 
 @browser.needs_chromium
@@ -561,7 +561,7 @@ def test_a_student_that_loses_too_much_is_named_and_kept(finished, tmp_path):
     with pytest.raises(
         LimitError, match=r"max_accuracy_drop is 0.01 .* kept in .*students"
     ):
-        Pipeline(config, again).students()
+        Pipeline(config, again).run_stage("students")
 
 
 def test_another_config_is_refused_naming_the_field(finished):
@@ -596,7 +596,9 @@ def test_a_run_with_another_teacher_is_refused(tmp_path):
     one, other = (build(network, tiny.SHAPE, 2) for _ in range(2))
     config = tiny.config("")
     config.teacher.architecture = ""
-    Pipeline(config, tmp_path, teacher=one, dataset=tiny.dataset()).teacher()
+    Pipeline(config, tmp_path, teacher=one, dataset=tiny.dataset()).run_stage(
+        "teacher"
+    )
     Pipeline(config, tmp_path, teacher=one, dataset=tiny.dataset())
     with pytest.raises(OtherConfigError, match="with another teacher"):
         Pipeline(config, tmp_path, teacher=other, dataset=tiny.dataset())
@@ -615,7 +617,9 @@ def test_a_teacher_that_is_given_other_values_is_another(tmp_path):
     config.teacher.architecture = ""
     config.space.around = "conv3x3-4"
     given = teacher(lambda images: images / 255.0)
-    Pipeline(config, tmp_path, teacher=given, dataset=tiny.dataset()).teacher()
+    Pipeline(config, tmp_path, teacher=given, dataset=tiny.dataset()).run_stage(
+        "teacher"
+    )
     again = teacher(lambda images: images / 255.0)
     assert again.name != given.name
     Pipeline(config, tmp_path, teacher=again, dataset=tiny.dataset())
@@ -637,19 +641,19 @@ def test_a_run_goes_on_with_its_files_in_another_folder(tmp_path):
     path, workdir = tmp_path / "teacher.keras", tmp_path / "workdir"
     config.teacher.architecture, config.teacher.model = "", str(path)
     build(Architecture.parse("conv3x3-4"), tiny.SHAPE, 2).save(path)
-    Pipeline(config, workdir).teacher()
+    Pipeline(config, workdir).run_stage("teacher")
     folder = tmp_path / "moved"
     folder.mkdir()
     for name in ("data.npz", "teacher.keras"):
         shutil.move(tmp_path / name, folder / name)
     config.dataset = str(folder / "data.npz")
     config.teacher.model = str(folder / "teacher.keras")
-    Pipeline(config, workdir).teacher()  # done before
+    Pipeline(config, workdir).run_stage("teacher")  # done before
     with np.load(folder / "data.npz") as arrays:
         others = {name: array[::-1] for name, array in arrays.items()}
     np.savez(folder / "data.npz", **others)
     with pytest.raises(OtherConfigError, match="with another data set"):
-        Pipeline(config, workdir).corpus()
+        Pipeline(config, workdir).run_stage("corpus")
 
 
 def test_a_run_whose_teacher_was_saved_anew_is_refused(tmp_path):
@@ -658,7 +662,7 @@ def test_a_run_whose_teacher_was_saved_anew_is_refused(tmp_path):
     config.teacher.architecture, config.teacher.model = "", str(path)
     network = Architecture.parse("conv3x3-4")
     build(network, tiny.SHAPE, 2).save(path)
-    Pipeline(config, workdir, dataset=tiny.dataset()).teacher()
+    Pipeline(config, workdir, dataset=tiny.dataset()).run_stage("teacher")
     Pipeline(config, workdir, dataset=tiny.dataset())
     build(network, tiny.SHAPE, 2).save(path)
     with pytest.raises(OtherConfigError, match="with another teacher"):
@@ -671,7 +675,7 @@ def test_a_reference_that_cannot_be_labelled_says_why(tmp_path, monkeypatch):
     config = tiny.config(tiny.write_npz(tmp_path / "data.npz"))
     config.limits.max_accuracy_drop = 0.1
     stages = Pipeline(config, tmp_path / "workdir")
-    stages.teacher()
+    stages.run_stage("teacher")
     teacher = Architecture.parse(config.teacher.architecture)
 
     def run(task, architecture, recipe):
@@ -683,7 +687,7 @@ def test_a_reference_that_cannot_be_labelled_says_why(tmp_path, monkeypatch):
     monkeypatch.setattr(Task, "run", run)
     with contextlib.closing(stages):
         with pytest.raises(LabelError, match="own layers.*too large"):
-            stages.corpus()
+            stages.run_stage("corpus")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -767,7 +771,7 @@ def test_a_config_without_a_teacher_says_so(tmp_path):
     config = tiny.config(tiny.write_npz(tmp_path / "data.npz"))
     config.teacher.architecture = ""
     with pytest.raises(ConfigError, match="one of teacher.architecture and"):
-        Pipeline(config, tmp_path / "workdir").teacher()
+        Pipeline(config, tmp_path / "workdir").run_stage("teacher")
 
 
 def test_a_teacher_that_cannot_be_read_is_refused_by_layer(tmp_path):
@@ -779,7 +783,7 @@ def test_a_teacher_that_cannot_be_read_is_refused_by_layer(tmp_path):
         tiny.config(""), tmp_path, teacher=model, dataset=tiny.dataset()
     )
     with pytest.raises(UnsupportedModelError, match="'up' .*space.around"):
-        pipeline.teacher()
+        pipeline.run_stage("teacher")
 
 
 def test_a_teacher_that_cannot_be_read_is_compressed_around_another(tmp_path):
@@ -818,7 +822,7 @@ def test_a_trained_file_serves_as_the_teacher(tmp_path):
     model.save(tmp_path / "mine.keras")
     config.teacher.architecture = ""
     config.teacher.model = str(tmp_path / "mine.keras")
-    Pipeline(config, tmp_path / "workdir").teacher()
+    Pipeline(config, tmp_path / "workdir").run_stage("teacher")
     kept = keras.models.load_model(tmp_path / "workdir/teacher/model.keras")
     for before, after in zip(
         model.get_weights(), kept.get_weights(), strict=True

@@ -13,7 +13,6 @@ from archcomp_tf.corpus import Record, write_records
 from archcomp_tf.cost import num_params
 from archcomp_tf.keras_graph import UnsupportedModelError
 from archcomp_tf.objective import LogParams, Tolerance
-from archcomp_tf.pipeline import STAGES
 from archcomp_tf.run import Run
 from archcomp_tf.training import Recipe
 
@@ -97,7 +96,7 @@ def test_a_limit_that_is_none_is_refused_before_anything_is_written(tmp_path):
     config = tiny.config("")
     config.limits.max_params = -1
     with pytest.raises(ValueError, match="max_params > 0; got -1"):
-        Run(config, tmp_path / "new", STAGES)
+        Run(config, tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
@@ -114,7 +113,7 @@ def test_images_that_do_not_fit_into_memory_are_refused(tmp_path, monkeypatch):
     )
     config = tiny.config("")
     config.num_workers = 2
-    one = Run(config, tmp_path, STAGES, teacher=teacher, dataset=tiny.dataset())
+    one = Run(config, tmp_path, teacher=teacher, dataset=tiny.dataset())
     # Here, in two processes that label and in two that train for long, in four
     # bytes a value.
     needed = 5 * 4 * 128 * 512 * 512
@@ -137,6 +136,6 @@ def test_a_model_without_a_graph_is_named_as_such_and_not_as_unsaveable(
             return x
 
     config = tiny.config("")
-    run = Run(config, tmp_path, STAGES, teacher=Mine(), dataset=tiny.dataset())
+    run = Run(config, tmp_path, teacher=Mine(), dataset=tiny.dataset())
     with pytest.raises(UnsupportedModelError, match="graph|functional"):
         run.ready_teacher()

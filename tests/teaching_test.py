@@ -11,7 +11,6 @@ import archcomp_tf
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
 from archcomp_tf.distillation import teacher_logits
-from archcomp_tf.pipeline import STAGES
 from archcomp_tf.run import Run
 from archcomp_tf.teaching import forget_training, prepare_teacher
 from archcomp_tf.training import Recipe, build_and_train
@@ -36,9 +35,7 @@ def test_a_teacher_that_seems_to_know_all_images_is_doubted(
     dataset = tiny.dataset()
     if unseen:  # it is wrong about a quarter of the images to choose by
         dataset.validation.labels[::4] = 1 - dataset.validation.labels[::4]
-    run = Run(
-        *(tiny.config(""), tmp_path, STAGES), teacher=model, dataset=dataset
-    )
+    run = Run(tiny.config(""), tmp_path, teacher=model, dataset=dataset)
     with caplog.at_level("WARNING", logger="archcomp_tf"):
         prepare_teacher(run)
     doubted = "as accurate on the 32 images to choose by" in caplog.text
@@ -49,7 +46,8 @@ def test_a_teacher_that_gives_no_numbers_is_refused(tmp_path):
     model = build(Architecture.parse("conv3x3-4"), tiny.SHAPE, 2)
     model.get_layer("classifier").bias.assign([0.0, np.nan])
     run = Run(
-        *(tiny.config(""), tmp_path, STAGES),
+        tiny.config(""),
+        tmp_path,
         teacher=model,
         dataset=tiny.dataset(),
     )
@@ -68,7 +66,8 @@ def test_a_teacher_with_one_output_answers_with_two(tmp_path):
         ]
     )
     run = Run(
-        *(tiny.config(""), tmp_path, STAGES),
+        tiny.config(""),
+        tmp_path,
         teacher=teacher,
         dataset=tiny.dataset(),
     )
@@ -97,7 +96,8 @@ def test_that_a_teacher_saw_mirrored_images_is_said_where_students_do_not(
     config = tiny.config("")
     config.student.recipe.mirror = mirror
     run = Run(
-        *(config, tmp_path, STAGES),
+        config,
+        tmp_path,
         teacher=keras.Model(inputs, network(flipped)),
         dataset=tiny.dataset(),
     )
@@ -128,9 +128,7 @@ def _sides(low: float, high: float) -> keras.Model:
 def _given(teacher: keras.Model, folder) -> Run:
     config = tiny.config("")
     config.space.around = "conv3x3-16"
-    return Run(
-        *(config, folder, STAGES), teacher=teacher, dataset=tiny.dataset()
-    )
+    return Run(config, folder, teacher=teacher, dataset=tiny.dataset())
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 255), (-1, 1)])
@@ -194,7 +192,7 @@ def test_a_teacher_trained_on_smoothed_labels_is_named_or_mended(
         config.teacher.recipe.update(epochs=20, label_smoothing=0.1)
         config.teacher.unsmooth_epochs = unsmooth_epochs
     with caplog.at_level("WARNING", logger="archcomp_tf"):
-        run = Run(config, tmp_path, STAGES)
+        run = Run(config, tmp_path)
         prepare_teacher(run)
     warned = "trained with a label smoothing of 0." in caplog.text
     assert warned == (not unsmooth_epochs)

@@ -5,7 +5,6 @@ import numpy as np
 from archcomp_tf.builder import build
 from archcomp_tf.config import default_config, objective_config, recipe_config
 from archcomp_tf.datasets import Dataset, Split
-from archcomp_tf.pipeline import STAGES
 from archcomp_tf.run import Run
 
 SHAPE = (4, 4, 1)
@@ -80,7 +79,7 @@ def taught_run(folder, network, teacher=None, **changes):
     """
     settings = config("")
     settings.update_from_flattened_dict(changes)
-    run = Run(settings, folder, STAGES, dataset=dataset())
+    run = Run(settings, folder, dataset=dataset())
     teacher = teacher or build(network, SHAPE, NUM_CLASSES)
     (run.workdir.path / "teacher").mkdir()
     teacher.save(run.path("teacher/model.keras"))

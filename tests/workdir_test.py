@@ -135,7 +135,7 @@ def test_a_file_in_the_place_of_the_directory_is_an_oserror(tmp_path):
 def test_a_missing_stage_is_refused_with_what_to_run_for_it(workdir):
     assert workdir.find_stage("teacher") is None
     with pytest.raises(MissingStageError) as caught:
-        workdir.stage("teacher", "bin/train_teacher.py")
+        workdir.stage("teacher")
     assert "run bin/train_teacher.py" in str(caught.value)
     assert "teacher stage" in str(caught.value)
     assert str(workdir.path) in str(caught.value)
@@ -145,13 +145,13 @@ def test_a_stage_with_files_and_no_record_is_missing(workdir):
     with workdir.replacing("teacher/model.keras") as path:
         path.write_text("weights")
     with pytest.raises(MissingStageError):
-        workdir.stage("teacher", "bin/train_teacher.py")
+        workdir.stage("teacher")
 
 
 def test_a_finished_stage_gives_back_its_record(workdir):
     record = {"num_params": 7, "losses": [0.5, 0.25], "reason": None}
     workdir.finish_stage("teacher", record)
-    assert workdir.stage("teacher", "bin/train_teacher.py") == record
+    assert workdir.stage("teacher") == record
     assert workdir.find_stage("teacher") == record
     assert workdir.find_stage("search") is None
 

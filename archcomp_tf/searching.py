@@ -1,0 +1,96 @@
+"""The search of a run: the samples it starts from, its rounds, its best."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from archcomp_tf.compression import search
+from archcomp_tf.corpus import write_records
+from archcomp_tf.dashboards import write_search
+from archcomp_tf.embedding import keep_embedding, learnt_embedding
+from archcomp_tf.evaluation import proposals_spearman
+from archcomp_tf.finals import best_of
+from archcomp_tf.labeling import LabelError
+from archcomp_tf.objective import Tolerance
+from archcomp_tf.run import Run
+from archcomp_tf.samples import initial_samples
+from archcomp_tf.teaching import forget_training
+
+
+def label_samples(run: Run) -> dict[str, Any]:
+    """Labels the samples that the search and its control start from.
+
+    Args:
+      run: the compression; its teacher is trained.
+
+    Returns:
+      What the record says: "num_labels" of samples, and "reference_accuracy"
+      where what may be lost is lost from a label of the teacher's own layers.
+
+    Raises:
+      LimitError: nothing in the space keeps to the limits.
+      LabelError: the teacher's own layers cannot be labelled.
+    """
+    forget_training(run)
+    run.allowance.check()
+    num_initial = run.num_initial(len(run.known))
+    if num_initial:
+        samples = initial_samples(
+            run.space, num_initial, run.seed, run.allowance.excess
+        )
+        run.labeler(samples)
+    record: dict[str, Any] = {"num_labels": num_initial}
+    if isinstance(run.final_objective, Tolerance):
+        (reference,) = run.labeler([run.teacher_architecture])
+        if isinstance(reference, LabelError):
+            raise LabelError(
+                "Expected a label of the teacher's own layers, to count what "
+                f"may be lost from; got: {reference}"
+            )
+        record["reference_accuracy"] = reference
+    return record
+
+
+def run_search(run: Run) -> dict[str, Any]:
+    """Rounds of descent and labelling; chooses the student.
+
+    Args:
+      run: the compression; its embedding is learnt.
+
+    Returns:
+      What the record says of the search.
+
+    Raises:
+      EvaluationError: most labels failed.
+      LimitError: no network that was labelled keeps to the limits.
+    """
+    settings = run.config.labels
+    autoencoder = learnt_embedding(run)
+    result = search(
+        run.space,
+        run.labeler,
+        num_labels=settings.num_labels,
+        objective=run.objective,
+        seed=run.seed,
+        teacher=run.teacher_architecture,
+        known=run.known,
+        keeps=run.allowance.keeps,
+        excess=run.allowance.excess,
+        num_initial=run.stage("corpus")["num_labels"],
+        labels_a_round=settings.labels_a_round,
+        **run.config.search,
+        autoencoder=autoencoder,
+    )
+    write_search(run.path("tensorboard"), result)
+    keep_embedding(run, autoencoder, result)
+    with run.workdir.replacing("search/records.jsonl") as path:
+        write_records(path, result.history)
+    run.allowance.check_any([r.architecture for r in result.ranked])
+    return {
+        "num_labels": len(result.history) - len(run.known),
+        "num_known": len(run.known),
+        "num_rounds": len(result.traces),
+        "best": str(best_of(run, result).architecture.compact),
+        "predictions": result.predictions,
+        "accuracy_spearman": proposals_spearman(result),
+    }
