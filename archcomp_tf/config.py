@@ -24,10 +24,12 @@ from archcomp_tf.fitting import MIN_LABELS, check_mode
 from archcomp_tf.limits import Limits
 from archcomp_tf.objective import Objective
 from archcomp_tf.ranges import check_number
-from archcomp_tf.search_space import SWAPS
-from archcomp_tf.teachers import TEACHERS
+from archcomp_tf.search_space import SWAPS, SearchSpace
+from archcomp_tf.teachers import TEACHERS, named
 from archcomp_tf.training import Recipe
 
+# Keras takes up to 2**32 - 1, and some that are used are counted on from it.
+MAX_SEED = 2**31 - 1
 # How students are taught: mostly from the teacher.
 DISTILLATION = {"temperature": 4.0, "label_weight": 0.2}
 # Where a run is made, not what: it goes on where these differ.
@@ -172,7 +174,8 @@ def check_config(config: ml_collections.ConfigDict) -> None:
 
     Raises:
       ConfigError: a field cannot be used as it is.
-      ValueError: a limit or a field of the objective cannot.
+      ValueError: a limit, a field of the objective or a network that is named
+        cannot.
     """
     labels, student = config.labels, config.student
     if not config.corpus:  # there is something to learn from already
@@ -190,7 +193,7 @@ def check_config(config: ml_collections.ConfigDict) -> None:
             )
     elif not os.path.isfile(config.corpus):
         raise ConfigError(f"There is no file {config.corpus} to begin with.")
-    check_number("seed", config.seed, 0, 2**32 - 1, whole=True)
+    check_number("seed", config.seed, 0, MAX_SEED, whole=True)
     # With none networks are trained on other machines alone.
     check_number("num_workers", config.num_workers, 0, whole=True)
     make_limits(config.limits)
@@ -227,6 +230,13 @@ def check_config(config: ml_collections.ConfigDict) -> None:
     with _named("autoencoder"):
         check_number("noise", config.autoencoder.noise, 0)
         check_mode(config.autoencoder.mode)
+    for text in (config.teacher.architecture, config.space.around):
+        if text:
+            named(text)
+    space = config.space.to_dict()
+    del space["around"]
+    with _named("space"):  # around any network at all
+        SearchSpace.around(TEACHERS["vgg11"], **space)
     controls = [*TEACHERS, *config.space.swaps]
     if unknown := [n for n in student.controls if n not in controls]:
         raise ConfigError(

@@ -26,6 +26,7 @@ import sklearn.model_selection
 from archcomp_tf.layer import Shape
 
 MAX_PIXEL = 255  # of uint8
+_SPLITS = ("train", "validation", "test")
 _NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
 # What `np.load` raises for a file that is not an .npz, whole and plain.
 _UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile)
@@ -209,7 +210,9 @@ def of(
       DataError: it cannot be used.
     """
     if isinstance(data, Dataset):
-        return _shuffled(data, seed)
+        splits = (getattr(data, name) for name in _SPLITS)
+        arrays = [(split.images, split.labels) for split in splits]
+        return _of_three(data.name, arrays, data.num_classes, seed)
     cut = {"validation_fraction": validation_fraction, "seed": seed}
     if not isinstance(data, tuple | list):
         return from_batches(data, **cut)
@@ -221,16 +224,11 @@ def of(
         return from_arrays(*data, **cut)
     # Three in a list are batches.
     if len(data) == 3 and are_splits and isinstance(data, tuple):
-        names = ("train", "validation", "test")
-        splits, num_classes = _checked_splits(
-            "arrays",
-            {
-                name: _arrays(f"{name} split", split)
-                for name, split in zip(names, data, strict=True)
-            },
-            None,
-        )
-        return _shuffled(Dataset("arrays", num_classes, *splits), seed)
+        arrays = [
+            _arrays(f"{name} split", split)
+            for name, split in zip(_SPLITS, data, strict=True)
+        ]
+        return _of_three("arrays", arrays, None, seed)
     return from_batches(data, **cut)
 
 
@@ -248,26 +246,21 @@ def _arrays(where: str, split: Any) -> list[np.ndarray]:
     return _in_one_order(*_gathered(where, split))
 
 
-def _shuffled(data: Dataset, seed: int) -> Dataset:
-    """A `Dataset` that somebody made, checked, in an order of no meaning.
+def _of_three(
+    name: str,
+    arrays: Sequence[Sequence[np.ndarray]],
+    num_classes: int | None,
+    seed: int,
+) -> Dataset:
+    """Training, validation and test as they are, but for training's order.
 
     Brief trainings see the first images alone, which are to be of all classes.
     """
-    train, validation, test = (
-        _checked_split(
-            data.name, name, split.images, split.labels, data.num_classes
-        )
-        for name, split in (
-            ("train", data.train),
-            ("validation", data.validation),
-            ("test", data.test),
-        )
+    (train, *others), num_classes = _checked_splits(
+        name, dict(zip(_SPLITS, arrays, strict=True)), num_classes
     )
-    _check_classes(f"{data.name}, train split", train.labels, data.num_classes)
     order = np.random.default_rng(seed).permutation(len(train))
-    return dataclasses.replace(
-        data, train=train[order], validation=validation, test=test
-    )
+    return Dataset(name, num_classes, train[order], *others)
 
 
 def from_arrays(

@@ -109,38 +109,48 @@ def train_student(run: Run) -> dict[str, Any]:
 def train_controls(run: Run) -> dict[str, Any]:
     """Trains what the student is to be held against, by its recipe.
 
+    There is no best of random networks where the search made no label, all
+    being known, and none of a kind of layers that the teacher's cannot be
+    swapped for.
+
     Args:
       run: the compression; its student is trained.
 
     Returns:
-      What the record says: the networks by their names in results.json.
+      What the record says: the networks by their names in results.json, each
+      with the limits that it breaks.
     """
     student = run.stage("students")
     teacher, size = run.teacher_architecture, student["num_params"]
-    swapped = run.space.swapped(teacher)
 
     def scaled(network: Architecture) -> Architecture:
         return baselines.scaled_to(network, size, run.space.count_params)
 
-    random = baselines.random_search(
-        run.space,
-        run.labeler,
-        num_labels=run.stage("search")["num_labels"],
-        objective=run.objective,
-        seed=run.seed,
-        keeps=run.within_budget,
-        excess=run.allowance.excess,
-    )
     around = "around" if run.named_architecture else "width"
-    networks = {
-        f"{around}_scaled": scaled(teacher),
-        "random_search": best_of(run, random).architecture.compact,
-        **{
-            name: TEACHERS.get(name) or scaled(swapped.get(name, [teacher])[0])
-            for name in run.config.student.controls
-        },
-    }
-    return {"networks": _trained(run, networks, Recipe(**student["recipe"]))}
+    networks = {f"{around}_scaled": scaled(teacher)}
+    if num_labels := run.stage("search")["num_labels"]:
+        random = baselines.random_search(
+            run.space,
+            run.labeler,
+            num_labels=num_labels,
+            objective=run.objective,
+            seed=run.seed,
+            keeps=run.within_budget,
+            excess=run.allowance.excess,
+        )
+        networks["random_search"] = best_of(run, random).architecture.compact
+    swapped = run.space.swapped(teacher)
+    for name in run.config.student.controls:
+        if name in TEACHERS:
+            networks[name] = TEACHERS[name]
+        elif name in swapped:
+            networks[name] = scaled(swapped[name][0])
+        else:
+            _LOGGER.warning("no control of %s: no layer can become one", name)
+    records = _trained(run, networks, Recipe(**student["recipe"]))
+    for name, record in records.items():
+        record["broken_limits"] = run.allowance.broken(networks[name])
+    return {"networks": records}
 
 
 def tuned_recipe(run: Run, best: Architecture) -> tuple[Recipe, list]:

@@ -20,7 +20,7 @@ import grpc
 import keras_tuner
 
 from archcomp_tf.architecture import Architecture
-from archcomp_tf.corpus import FAILED, OK, Corpus, Record
+from archcomp_tf.corpus import FAILED, OK, Corpus, CorpusError, Record
 from archcomp_tf.cost import num_params
 from archcomp_tf.progress import Progress
 from archcomp_tf.task import Task
@@ -101,8 +101,8 @@ class Labeler:
 
         Raises:
           WorkerError: a worker process ended by an error of its own.
-          keras_tuner.errors.FatalError: a label could not be recorded, or the
-            task cannot be trained on.
+          keras_tuner.errors.FatalError: labels cannot be recorded, or the task
+            cannot be trained on.
         """
         recipe = recipe or self._task.recipe
         keys = [
@@ -114,7 +114,7 @@ class Labeler:
             if self._corpus.get(key) is None
         }
         if todo:
-            self._corpus.open()  # before the first training, not after it
+            self._open_corpus()  # before the first training, not after it
             self._progress = Progress("label", len(todo))
             self._oracle.submit(list(todo.values()), recipe)
             if self._in_process:
@@ -140,6 +140,13 @@ class Labeler:
                 time.sleep(20 * IDLE_SECONDS)
             self._server.stop(grace=None)
         self._workers, self._server = {}, None
+
+    def _open_corpus(self) -> None:
+        try:
+            self._corpus.open()
+        except (OSError, CorpusError) as error:
+            # A search would take any other error for that of a network.
+            raise keras_tuner.errors.FatalError(str(error)) from error
 
     def _record(
         self,

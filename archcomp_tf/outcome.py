@@ -127,7 +127,7 @@ def _files(run: Run, student: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     There are none of what LiteRT cannot hold: of some teachers, and of both
     where it is the preprocessing.
     """
-    images = run.dataset.train.images
+    images, shape = run.dataset.train.images, run.dataset.input_shape
     folder, front = folder_of(student), run.preprocessing
     teacher = keras.models.load_model(run.path("teacher/model.keras"))
     if front.is_unit:  # of images in [0, 1] it makes the same: without it
@@ -135,10 +135,14 @@ def _files(run: Run, student: Mapping[str, Any]) -> dict[str, dict[str, float]]:
         network = keras.models.load_model(run.path(path))
     else:
         network = front.on_unit_images(
-            keras.models.load_model(run.path(f"{folder}/model.keras"))
+            keras.models.load_model(run.path(f"{folder}/model.keras")), shape
         )
     wanted = {
-        "teacher": (front.on_unit_images(teacher), "teacher", ("float32",)),
+        "teacher": (
+            front.on_unit_images(teacher, shape),
+            "teacher",
+            ("float32",),
+        ),
         "student": (network, folder, PRECISIONS),
     }
     paths = {}

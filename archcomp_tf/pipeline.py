@@ -25,7 +25,12 @@ import numpy as np
 
 from archcomp_tf import datasets
 from archcomp_tf.architecture import Architecture
-from archcomp_tf.config import ConfigError, default_config, make_limits
+from archcomp_tf.config import (
+    MAX_SEED,
+    ConfigError,
+    default_config,
+    make_limits,
+)
 from archcomp_tf.corpus import Record
 from archcomp_tf.embedding import learn_embedding
 from archcomp_tf.environment import environment
@@ -118,6 +123,7 @@ def compress(
         own beside the objective.
       OtherConfigError: the working directory belongs to a run with another
         config, other images or another teacher.
+      BlockingIOError: another process is running in it.
       BackendError: a limit or the report needs TensorFlow.
       DataError: the data cannot be used.
       UnsupportedModelError: names the layer of the teacher that cannot be
@@ -131,7 +137,7 @@ def compress(
     config = (
         config.copy_and_resolve_references() if config else default_config()
     )
-    check_number("seed", seed, 0, 2**32 - 1, whole=True)
+    check_number("seed", seed, 0, MAX_SEED, whole=True)
     # The accuracy head needs some to learn from, and one is to be proposed.
     least = 1 if config.corpus else MIN_LABELS + 1
     check_number("num_labels", num_labels, least, whole=True)
@@ -215,19 +221,21 @@ class Pipeline:
 
         Raises:
           MissingStageError: one before it is not done.
+          BlockingIOError: another process is running one.
         """
         run = self._run
         for before in itertools.takewhile(lambda other: other != name, STAGES):
             run.stage(before)
-        if run.workdir.find_stage(name) is not None:
-            _LOGGER.info("stage %s: done before", name)
-            return
-        _LOGGER.info("stage %s: starts", name)
-        start = time.monotonic()
-        record = _WORK[name](run)
-        record["seconds"] = round(time.monotonic() - start, 2)
-        record["environment"] = environment()
-        run.workdir.finish_stage(name, record)
+        with run.workdir.locked():
+            if run.workdir.find_stage(name) is not None:
+                _LOGGER.info("stage %s: done before", name)
+                return
+            _LOGGER.info("stage %s: starts", name)
+            start = time.monotonic()
+            record = _WORK[name](run)
+            record["seconds"] = round(time.monotonic() - start, 2)
+            record["environment"] = environment()
+            run.workdir.finish_stage(name, record)
 
     def close(self) -> None:
         """Ends the labelling processes and lets go of the corpus."""

@@ -134,22 +134,24 @@ class Preprocessing:
         return dataset.map(self.scaled_split)
 
     @dtype_policy("float32")
-    def on_unit_images(self, model: keras.Model) -> keras.Model:
+    def on_unit_images(
+        self, model: keras.Model, image_shape: Shape
+    ) -> keras.Model:
         """A model with this front, made to take images in [0, 1].
 
         Args:
-          model: it takes what `scaled` gives.
+          model: it takes what `scaled` gives, perhaps of any size.
+          image_shape: (height, width, channels) of the images.
 
         Returns:
-          Float images `[N, height, width, channels]` in [0, 1] -> the outputs
-          of `model`; itself where that is what it takes.
+          Float images `[N, *image_shape]` in [0, 1] -> the outputs of `model`;
+          itself where that is what it takes.
         """
-        if self.takes == 1 and len(self.input_shape) == 3:
+        if self.takes == 1 and self.input_shape == image_shape:
             return model
-        shape = self.input_shape
-        inputs = x = keras.Input(shape if len(shape) == 3 else (*shape, 1))
-        if len(shape) < 3:
-            x = keras.layers.Reshape(shape)(x)
+        inputs = x = keras.Input(image_shape)
+        if len(self.input_shape) < 3:
+            x = keras.layers.Reshape(image_shape[:2])(x)
         x = keras.layers.Rescaling(float(self.takes))(x)
         x = model(x, training=False)  # random layers are to do nothing
         return keras.Model(inputs, x, name=model.name)

@@ -162,9 +162,11 @@ def _title(name: str) -> str:
 
 
 def _mean_and_spread(values: Sequence[float]) -> str:
-    """Nothing of no values."""
+    """Nothing of no values, and of one no spread."""
     if not values:
         return ""
+    if len(values) == 1:
+        return f"{values[0]:.2f}"
     return "{:.2f} +- {:.2f}".format(*mean_and_spread(values))
 
 

@@ -328,6 +328,9 @@ class Run:
     def known_in(self, space: SearchSpace) -> tuple[list[Record], int]:
         """Labels of another run whose networks are in a space, of how many.
 
+        One of each network, by the recipe of this run's labels where there is
+        one.
+
         Raises:
           ConfigError: there are labels, and none is of it.
         """
@@ -335,13 +338,17 @@ class Run:
         if not path:
             return [], 0
         records = [record for record in Corpus(path) if record.status == OK]
-        known = [r for r in records if space.contains(r.architecture)]
+        own = Recipe(**self.config.labels.recipe).name
+        known: dict[str, Record] = {}
+        for record in sorted(records, key=lambda r: r.recipe != own):
+            if space.contains(record.architecture):
+                known.setdefault(record.architecture.fingerprint, record)
         if not known:
             raise ConfigError(
                 f"None of the {len(records)} networks of {path} is in the "
                 "space around this teacher."
             )
-        return known, len(records)
+        return list(known.values()), len(records)
 
     @functools.cached_property
     def known(self) -> list[Record]:

@@ -37,6 +37,10 @@ _LOST_SECONDS = 60.0  # without one, a tuner is given up
 _MAX_LOST = 2  # tuners that a network may take with it
 
 
+class OtherSessionError(keras_tuner.errors.FatalError):
+    """A trial of an oracle whose task is not known."""
+
+
 class ArchitectureOracle(keras_tuner.Oracle):
     """Hands out the submitted architectures, each once, one a trial.
 
@@ -64,7 +68,7 @@ class ArchitectureOracle(keras_tuner.Oracle):
         self._on_end = on_end
         self._queue = collections.deque()
         # Trials of an oracle that was killed are not taken for this one's.
-        self._session = os.urandom(4).hex()
+        self.session = os.urandom(4).hex()
         self._num_lost = collections.Counter()
         # trial_id -> when it began, and when it was last heard of
         self._begun: dict[str, float] = {}
@@ -96,7 +100,7 @@ class ArchitectureOracle(keras_tuner.Oracle):
             and trial.trial_id not in self._begun
         ):
             del self.trials[self.start_order.pop()]
-            trial.trial_id = f"{self._session}-{len(self._begun)}"
+            trial.trial_id = f"{self.session}-{len(self._begun)}"
             self.trials[trial.trial_id] = trial
             self.start_order.append(trial.trial_id)
             self._begun[trial.trial_id] = time.monotonic()
@@ -194,20 +198,34 @@ class LabelingTuner(keras_tuner.engine.base_tuner.BaseTuner):
       oracle: an `ArchitectureOracle`; in a worker process KerasTuner puts a
         client of the distant one in its place.
       task: how to train.
+      session: of the oracle whose task this is; None for any.
     """
 
-    def __init__(self, oracle: ArchitectureOracle, task: Task):
+    def __init__(
+        self,
+        oracle: ArchitectureOracle,
+        task: Task,
+        session: str | None = None,
+    ):
         # KerasTuner makes a folder for each tuner; nothing is written to it.
         self._folder = tempfile.TemporaryDirectory()
         super().__init__(oracle, directory=self._folder.name)
         self._task = task
+        self._session = session
 
     def pre_create_trial(self) -> None:
         """Keeps a waiting worker from asking all the time."""
         time.sleep(IDLE_SECONDS)
 
     def run_trial(self, trial: _Trial) -> dict[str, float]:
-        """Trains the trial's architecture."""
+        """Trains the trial's architecture.
+
+        Raises:
+          OtherSessionError: the trial is of another oracle than the task.
+          keras_tuner.errors.FatalError: the task cannot be trained on.
+        """
+        if self._session and not trial.trial_id.startswith(self._session):
+            raise OtherSessionError("another chief has taken the place of ours")
         start = time.monotonic()
         architecture, recipe = _asked_for(trial)
         try:

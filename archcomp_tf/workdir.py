@@ -12,6 +12,7 @@
     report/                      report.html, results.json, RESULTS.md
     tensorboard/                 scalars of every stage, the embedding
     hparams/                     a table of labels and trials, for TensorBoard
+    lock                         held by the process that runs a stage
 
 Whatever a stage writes appears whole or not at all, see `atomic.py`.  A stage
 is done when its `stage.json` is there.
@@ -22,10 +23,11 @@ Only the standard library is needed here.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from archcomp_tf.atomic import replacing
@@ -78,7 +80,8 @@ class WorkingDirectory:
         if known == config:
             return
         # A run that left nothing else was refused, or ended before it began.
-        if known is not None and len(list(self.path.iterdir())) > 1:
+        left = {p.name for p in self.path.iterdir()} - {"config.json", "lock"}
+        if known is not None and left:
             if differing := _differences(comparable(known), comparable(config)):
                 labels = self.path / "corpus/records.jsonl"
                 hint = f"; config.corpus = {str(labels)!r} takes its labels"
@@ -89,6 +92,22 @@ class WorkingDirectory:
                     "started with."
                 )
         self.write_json("config.json", config)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes from running a stage in here.
+
+        Raises:
+          BlockingIOError: another process does.
+        """
+        with open(self.path / "lock", "ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise BlockingIOError(
+                    f"Another process is running a stage in {self.path}."
+                ) from error
+            yield
 
     def stage(self, name: str) -> dict[str, Any]:
         """What stage `name` of `STAGES` recorded.

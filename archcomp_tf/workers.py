@@ -14,6 +14,7 @@ import contextlib
 import logging
 import multiprocessing.connection
 import os
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,12 +25,19 @@ from keras_tuner.src.distribute import oracle_chief
 
 from archcomp_tf import processes
 from archcomp_tf.task import Task
-from archcomp_tf.trials import ArchitectureOracle, LabelingTuner
+from archcomp_tf.trials import (
+    ArchitectureOracle,
+    LabelingTuner,
+    OtherSessionError,
+)
 
 _LOGGER = logging.getLogger(__name__)
 
 _TASK_METHOD = "/archcomp_tf.Labeling/GetTask"
 _CHUNK_BYTES = 1 << 20  # of a task on its way; gRPC takes 4 MB at most
+_THIS_MACHINE = "127.0.0.1"
+# Those that are sent the task, each to its end, and one for all questions.
+_NUM_THREADS = 64
 
 
 class WorkerError(keras_tuner.errors.FatalError):
@@ -44,24 +52,29 @@ def start_server(
     Args:
       oracle: hands out what they train.
       task: how they train it.
-      address: "ip:port" for workers on other machines; None listens at a free
-        port of this machine, for its own.
+      address: "ip:port" for workers on other machines, if there are any.
 
     Returns:
-      The server, started, and its port.
+      The server, started, and its port for the workers of this machine, which
+      may not be reached by the address for others.
 
     Raises:
       keras_tuner.errors.FatalError: it cannot listen there.
     """
-    server = grpc.server(concurrent.futures.ThreadPoolExecutor(max_workers=1))
+    server = grpc.server(
+        concurrent.futures.ThreadPoolExecutor(_NUM_THREADS),
+        interceptors=(_OneAtATime(),),
+    )
     # KerasTuner's own `start_server` reads its address from this process'
     # environment, which every other tuner here would read too.
     protos.get_service_grpc().add_OracleServicer_to_server(
         _Servicer(oracle), server
     )
-    server.add_generic_rpc_handlers((_TaskHandler(task),))
+    server.add_generic_rpc_handlers((_TaskHandler(task, oracle.session),))
+    port = server.add_insecure_port(f"{_THIS_MACHINE}:0")
     try:
-        port = server.add_insecure_port(address or "127.0.0.1:0")
+        if address:
+            server.add_insecure_port(address)
     except RuntimeError as error:
         raise keras_tuner.errors.FatalError(
             f"Cannot listen for workers at {address}: {error}"
@@ -86,7 +99,7 @@ def start_worker(
     with processes.side_by_side(
         num_workers,
         KERASTUNER_TUNER_ID=tuner_id,
-        KERASTUNER_ORACLE_IP="127.0.0.1",
+        KERASTUNER_ORACLE_IP=_THIS_MACHINE,
         KERASTUNER_ORACLE_PORT=str(port),
     ) as context:
         receiver, sender = context.Pipe(duplex=False)
@@ -106,6 +119,7 @@ def _work_on_what_is_sent(receiver: multiprocessing.connection.Connection):
     processes.end_with_parent()
     with receiver:
         task = receiver.recv()
+    _go_round_proxies()
     _work(task)
 
 
@@ -135,7 +149,8 @@ def work() -> None:
     """Trains what the chief hands out, until there is no more.
 
     The chief's address is in KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT,
-    and it is waited for.
+    and it is waited for.  Where another chief takes its place, the worker goes
+    on with what that one trains.
 
     Raises:
       ValueError: one of the variables is missing.
@@ -143,36 +158,83 @@ def work() -> None:
         answered for an hour.
     """
     address = _address()
-    _LOGGER.info("waiting for the chief at %s", address)
-    with grpc.insecure_channel(address) as channel:
-        content = b"".join(
-            channel.unary_stream(_TASK_METHOD)(
+    _go_round_proxies()
+    processes.end_with_parent()
+    while True:
+        _LOGGER.info("waiting for the chief at %s", address)
+        with (
+            _answered(address),
+            grpc.insecure_channel(address) as channel,
+        ):
+            session, *chunks = channel.unary_stream(_TASK_METHOD)(
                 b"", wait_for_ready=True, timeout=3600
             )
-        )
-    task = Task.from_bytes(content)
-    _LOGGER.info("labelling %s", task.dataset.name)
-    processes.end_with_parent()
-    _work(task)
+        task = Task.from_bytes(b"".join(chunks))
+        _LOGGER.info("labelling %s", task.dataset.name)
+        try:
+            _work(task, session.decode())
+            return
+        except OtherSessionError as error:
+            _LOGGER.info("%s", error)
 
 
-def _work(task: Task) -> None:
+def _work(task: Task, session: str | None = None) -> None:
     """The life of a worker process: trains what the oracle hands out."""
     oracle = ArchitectureOracle(lambda *_: None, waits=True)
-    tuner = LabelingTuner(oracle, task)
+    tuner = LabelingTuner(oracle, task, session)
     while True:
         try:
             # Of a person, where it was started by one.
-            with contextlib.suppress(KeyboardInterrupt):
+            with contextlib.suppress(KeyboardInterrupt), _answered(_address()):
                 tuner.search()
             return
         except grpc.RpcError as error:
-            if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise keras_tuner.errors.FatalError(
-                    f"No chief answered at {_address()} for an hour."
-                ) from error
             # The chief went away, or this trial was given to another worker.
             _LOGGER.warning("the chief: %s", error.details())
+
+
+@contextlib.contextmanager
+def _answered(address: str) -> Iterator[None]:
+    """Raises FatalError where the chief there does not answer in time."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        if error.code() != grpc.StatusCode.DEADLINE_EXCEEDED:
+            raise
+        raise keras_tuner.errors.FatalError(
+            f"No chief answered at {address} for an hour."
+        ) from error
+
+
+def _go_round_proxies() -> None:
+    """Lets gRPC talk to the chief itself: by default it asks a proxy for all.
+
+    Where one is set, for HTTP, even for what is on this machine.
+    """
+    os.environ["no_grpc_proxy"] = os.environ["KERASTUNER_ORACLE_IP"]
+
+
+class _OneAtATime(grpc.ServerInterceptor):
+    """Lets one question after the other reach the oracle.
+
+    A task on its way, which may take minutes, keeps none of them waiting.
+    """
+
+    def __init__(self):
+        self._lock = threading.Lock()
+
+    def intercept_service(self, continuation, handler_call_details):
+        handler = continuation(handler_call_details)
+        if handler is None or handler.response_streaming:
+            return handler
+
+        def answer(request, context):
+            with self._lock:
+                return handler.unary_unary(request, context)
+
+        return grpc.unary_unary_rpc_method_handler(
+            answer, handler.request_deserializer, handler.response_serializer
+        )
 
 
 class _Servicer(oracle_chief.OracleServicer):
@@ -200,10 +262,14 @@ class _Servicer(oracle_chief.OracleServicer):
 
 
 class _TaskHandler(grpc.GenericRpcHandler):
-    """Sends the task to workers that share nothing with the chief."""
+    """Sends the task to workers that share nothing with the chief.
 
-    def __init__(self, task: Task):
+    First the oracle's session, by which they know whose trials they can train.
+    """
+
+    def __init__(self, task: Task, session: str):
         self._task = task
+        self._session = session
 
     def service(self, handler_call_details):
         if handler_call_details.method != _TASK_METHOD:
@@ -212,6 +278,7 @@ class _TaskHandler(grpc.GenericRpcHandler):
 
     def _stream(self, request: bytes, context: Any) -> Iterator[bytes]:
         del request, context
+        yield self._session.encode()
         content = self._task.to_bytes()
         for start in range(0, len(content), _CHUNK_BYTES):
             yield content[start : start + _CHUNK_BYTES]

@@ -1,5 +1,6 @@
 """Tests of `archcomp_tf.datasets` and `archcomp_tf.digits`."""
 
+import dataclasses
 import os
 import pathlib
 
@@ -728,6 +729,11 @@ def test_a_data_set_made_by_hand_is_checked():
     assert read.train.images.dtype == read.test.images.dtype == np.uint8
     with pytest.raises(DataError, match="there are none of 2"):
         datasets.of(_made_by_hand(missing=2), validation_fraction=0.1, seed=0)
+    other = _made_by_hand()
+    test = Split(other.test.images.reshape(40, 4, 2, 1), other.test.labels[:40])
+    data = dataclasses.replace(_made_by_hand(), test=test)
+    with pytest.raises(DataError, match=r"are \(2, 2, 1\) but test images"):
+        datasets.of(data, validation_fraction=0.1, seed=0)
 
 
 def test_a_tf_data_set_with_images_of_many_shapes_is_refused():

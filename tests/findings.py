@@ -89,6 +89,7 @@ def _network(architecture, test, **fields):
         "test_accuracy": test,
         "compression_ratio": ORACLE.count_params(TEACHER) / size,
         "predicted_accuracy": None,
+        "broken_limits": [],
     } | fields
 
 

@@ -116,7 +116,11 @@ def test_a_label_that_cannot_be_kept_stops_with_its_reason(monkeypatch):
         _labeler(Corpus())(ARCHITECTURES)
 
 
-def test_two_worker_processes_label_one_corpus_and_more_when_asked(tmp_path):
+def test_two_worker_processes_label_one_corpus_and_more_when_asked(
+    tmp_path, monkeypatch
+):
+    # gRPC would ask it for what is on this machine.
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     path = tmp_path / "records.jsonl"
     labeler = _labeler(Corpus(path), num_workers=2)
     try:

@@ -46,6 +46,7 @@ STUDENT_FIELDS = NETWORK_FIELDS | {
     "predicted_accuracy",
     "validation_accuracies",
     "test_accuracies",
+    "broken_limits",
 }
 
 
@@ -722,6 +723,7 @@ def test_what_is_no_objective_is_refused_at_once(tmp_path, objective):
         ({"num_labels": MIN_LABELS}, f"num_labels.* {MIN_LABELS + 1}; got"),
         ({"num_labels": "10"}, "num_labels, a whole number, .*got '10'"),
         ({"seed": -1}, "seed, a whole number, from 0 to .*; got -1"),
+        ({"seed": 2**32 - 1}, "seed, a whole number, .*; got 4294967295"),
     ],
 )
 def test_a_number_that_makes_no_sense_is_named_at_once(

@@ -336,18 +336,20 @@ def test_a_channel_axis_may_be_added_in_front():
         ([keras.applications.resnet.preprocess_input], SHAPE),
         ([layers.Reshape((8, 8, 1))], (8, 8)),
         ([layers.Reshape((8, 8, 1)), layers.Rescaling(1 / 255)], (8, 8)),
+        ([layers.Resizing(6, 6)], (None, None, 3)),
     ],
 )
 def test_a_model_can_be_made_to_take_images_in_0_to_1(front, shape):
     model = teacher(*front, shape=shape)
     preprocessing = Preprocessing(model)
-    x = images((*shape, 1)[:3])
-    found = preprocessing.on_unit_images(model)
+    x = images(SHAPE if None in shape else (*shape, 1)[:3])
+    found = preprocessing.on_unit_images(model, x.shape[1:])
     expected = outputs(model, preprocessing.scaled(x))
     np.testing.assert_allclose(
         keras.ops.convert_to_numpy(found(x)), expected, atol=1e-4
     )
     assert (found is model) == (not front)
+    assert found.input_shape[1:] == x.shape[1:]
 
 
 @pytest.mark.parametrize("has_input", [True, False])
@@ -363,7 +365,7 @@ def test_a_front_made_for_mixed_precision_is_copied_in_float32(has_input):
         preprocessing = Preprocessing(model)
         found = preprocessing.apply(x)
         student = preprocessing.in_front_of(build(STUDENT, SHAPE, CLASSES))
-        scaling = preprocessing.on_unit_images(model).layers[1]
+        scaling = preprocessing.on_unit_images(model, SHAPE).layers[1]
     np.testing.assert_allclose(found, x / 127.5 - 1, atol=1e-6)
     copies = student.layers[:3]
     assert student.input.dtype == "float32"

@@ -30,18 +30,19 @@ def test_what_was_asked_for_is_limits_or_an_objective():
 
 
 @pytest.mark.parametrize(
-    ("size", "accuracies", "is_better"),
+    ("size", "accuracies", "broken", "is_better"),
     [
-        (1.0, [0.93, 0.92], True),
-        (1.02, [0.93, 0.92], True),  # no width gives the same size
-        (1.03, [0.93, 0.92], False),  # larger
-        (0.5, [0.91, 0.90], False),  # smaller, and as good
-        (0.5, [0.95, 0.80], False),  # one good training is luck
-        (0.5, [0.95], True),
+        (1.0, [0.93, 0.92], [], True),
+        (1.0, [0.93, 0.92], ["max_flops is 1 and it has 2"], False),
+        (1.02, [0.93, 0.92], [], True),  # no width gives the same size
+        (1.03, [0.93, 0.92], [], False),  # larger
+        (0.5, [0.91, 0.90], [], False),  # smaller, and as good
+        (0.5, [0.95, 0.80], [], False),  # one good training is luck
+        (0.5, [0.95], [], True),
     ],
 )
-def test_a_control_is_better_by_all_trainings_and_not_larger(
-    size, accuracies, is_better
+def test_a_control_is_better_by_all_trainings_and_within_all_limits(
+    size, accuracies, broken, is_better
 ):
     found = findings.results()
     found["student"] |= {"num_params": 100_000}
@@ -51,6 +52,7 @@ def test_a_control_is_better_by_all_trainings_and_not_larger(
         | {
             "num_params": round(size * 100_000),
             "validation_accuracies": accuracies,
+            "broken_limits": broken,
             "fingerprint": "beef",
         }
     }
@@ -58,7 +60,7 @@ def test_a_control_is_better_by_all_trainings_and_not_larger(
     assert doubt == found["doubts"][0]
     assert len(sentences) == is_better
     for sentence in sentences:
-        assert "best of random search did better" in sentence
+        assert "did better, the best of random search: " in sentence
         assert "the student 90.50%" in sentence
         assert "students/beef" in sentence
 

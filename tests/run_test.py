@@ -79,10 +79,19 @@ def test_labels_of_another_recipe_are_taken_and_said_to_be_such(
 ):
     path = tmp_path / "known.jsonl"
     recipe = Recipe(**tiny.config("").labels.recipe)
-    network = NETWORK, tiny.SHAPE, tiny.NUM_CLASSES
+    networks = {
+        recipe.name: NETWORK,
+        "another": Architecture.parse("conv3x3-8 identity"),
+        "a third": Architecture.parse("conv1x1-8 conv3x3-8"),
+    }
     records = [
-        Record(NETWORK, 0.5, num_params(*network), recipe=name)
-        for name in (recipe.name, "another", "a third")
+        Record(
+            network,
+            0.5,
+            num_params(network, tiny.SHAPE, tiny.NUM_CLASSES),
+            recipe=name,
+        )
+        for name, network in networks.items()
     ]
     write_records(path, records[:1])
     assert _run(tmp_path / "one", corpus=str(path)).known == records[:1]
@@ -90,6 +99,19 @@ def test_labels_of_another_recipe_are_taken_and_said_to_be_such(
     write_records(path, records)
     assert _run(tmp_path / "two", corpus=str(path)).known == records
     assert "2 of these were trained by another recipe" in caplog.text
+
+
+def test_of_several_labels_of_a_network_one_is_known(tmp_path):
+    path = tmp_path / "known.jsonl"
+    size = num_params(NETWORK, tiny.SHAPE, tiny.NUM_CLASSES)
+    own = Recipe(**tiny.config("").labels.recipe).name
+    records = [
+        Record(NETWORK, accuracy, size, recipe=recipe)
+        for accuracy, recipe in ((0.4, "another"), (0.5, own), (0.6, "a third"))
+    ]
+    write_records(path, records)
+    run = _run(tmp_path / "run", corpus=str(path))
+    assert run.known == records[1:2]
 
 
 def test_a_limit_that_is_none_is_refused_before_anything_is_written(tmp_path):

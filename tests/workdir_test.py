@@ -132,6 +132,19 @@ def test_a_file_in_the_place_of_the_directory_is_an_oserror(tmp_path):
         WorkingDirectory(tmp_path / "digits", CONFIG)
 
 
+def test_two_processes_do_not_run_stages_in_one_directory(workdir):
+    with (
+        workdir.locked(),
+        pytest.raises(BlockingIOError, match="Another process .* running"),
+        WorkingDirectory(workdir.path, CONFIG).locked(),
+    ):
+        pass
+    with workdir.locked():
+        pass
+    # Nothing was left that another config could spoil.
+    WorkingDirectory(workdir.path, _changed("seed", 2))
+
+
 def test_a_missing_stage_is_refused_with_what_to_run_for_it(workdir):
     assert workdir.find_stage("teacher") is None
     with pytest.raises(MissingStageError) as caught:
