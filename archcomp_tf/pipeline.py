@@ -40,6 +40,7 @@ from archcomp_tf.forecast import forecast, forecast_lines
 from archcomp_tf.limits import Limits
 from archcomp_tf.objective import Objective
 from archcomp_tf.outcome import PAGE, RESULTS, write_outcome
+from archcomp_tf.progress import shown
 from archcomp_tf.ranges import check_number
 from archcomp_tf.run import Run
 from archcomp_tf.searching import label_samples, run_search
@@ -95,7 +96,9 @@ def compress(
     seed: int = 0,
     config: ml_collections.ConfigDict | None = None,
 ) -> CompressionResult:
-    """Compresses a trained classifier.
+    """Compresses a trained classifier, and says how far it is.
+
+    On stderr, by the logger "archcomp_tf", unless that has a level of its own.
 
     Args:
       teacher: images -> logits or probabilities, of two classes perhaps only
@@ -179,7 +182,8 @@ def compress(
                     for field, value in dataclasses.asdict(objective).items()
                 },
             }
-    return Pipeline(config, workdir, teacher=teacher, dataset=given).run()
+    with shown():
+        return Pipeline(config, workdir, teacher=teacher, dataset=given).run()
 
 
 class Pipeline:

@@ -9,10 +9,14 @@ needed here.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import sys
 import time
+from collections.abc import Iterator
 
 _LOGGER = logging.getLogger(__name__)
+_PACKAGE = logging.getLogger("archcomp_tf")
 
 _MINUTE, _HOUR = 60, 3600  # seconds
 
@@ -24,6 +28,38 @@ def duration(seconds: float) -> str:
     if seconds < 1.5 * _HOUR:
         return f"{seconds / _MINUTE:.0f} min"
     return f"{seconds / _HOUR:.1f} h"
+
+
+def lines_to_stderr() -> logging.Handler:
+    """Writes log records as lines: when, and what."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
+    )
+    return handler
+
+
+@contextlib.contextmanager
+def shown() -> Iterator[None]:
+    """Shows progress meanwhile where nobody has said what is to be logged.
+
+    By the handlers of the program, on stderr where there are none; not where
+    the logger "archcomp_tf" was given a level.
+    """
+    if _PACKAGE.level != logging.NOTSET:
+        yield
+        return
+    handler = None
+    if not _PACKAGE.hasHandlers():
+        handler = lines_to_stderr()
+        _PACKAGE.addHandler(handler)
+    _PACKAGE.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        _PACKAGE.setLevel(logging.NOTSET)
+        if handler is not None:
+            _PACKAGE.removeHandler(handler)
 
 
 class Progress:

@@ -9,7 +9,7 @@ import sys
 from absl import app, flags
 from ml_collections import config_flags
 
-from archcomp_tf import quiet
+from archcomp_tf import progress, quiet
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -114,12 +114,8 @@ def _main(argv: list[str], stage: str | None) -> int:
 
 
 def _log_to_stderr() -> None:
-    """One line a step: when, and what."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
-    )
+    """One line a step, and not by absl's own handler."""
     logger = logging.getLogger("archcomp_tf")
-    logger.addHandler(handler)
+    logger.addHandler(progress.lines_to_stderr())
     logger.setLevel(logging.INFO)
     logger.propagate = False

@@ -103,3 +103,47 @@ def test_the_last_step_gives_a_line_right_behind_another(advance):
     assert len(advance(labels, 1, 0)) == 1
     assert len(advance(labels, 1, 0)) == 0
     assert advance(labels, 1, 0) == ["labelling 3/3: took 0 s"]
+
+
+def _logger(monkeypatch):
+    """The package's, as it is where a program says nothing of logging.
+
+    No fixture: pytest hands its own handlers out after these.
+    """
+    logger = logging.getLogger("archcomp_tf")
+    monkeypatch.setattr(logger, "level", logging.NOTSET)
+    monkeypatch.setattr(logger, "propagate", False)
+    return logger
+
+
+def test_progress_is_shown_where_nobody_said_what_is_logged(
+    monkeypatch, capsys
+):
+    logger = _logger(monkeypatch)
+    with progress.shown():
+        logger.info("label 1/2")
+    logger.info("label 2/2")
+    assert capsys.readouterr().err[8:] == " label 1/2\n"  # behind the time
+    assert not logger.handlers and logger.level == logging.NOTSET
+
+
+def test_a_programs_own_handlers_show_progress(monkeypatch, capsys):
+    logger = _logger(monkeypatch)
+    seen = []
+    handler = logging.Handler()
+    handler.emit = lambda record: seen.append(record.getMessage())
+    logger.addHandler(handler)
+    try:
+        with progress.shown():
+            logger.info("label 1/2")
+    finally:
+        logger.removeHandler(handler)
+    assert seen == ["label 1/2"] and not capsys.readouterr().err
+
+
+def test_who_wants_no_progress_sees_none(monkeypatch, capsys):
+    logger = _logger(monkeypatch)
+    logger.setLevel(logging.WARNING)
+    with progress.shown():
+        logger.info("label 1/2")
+    assert not capsys.readouterr().err
