@@ -11,9 +11,9 @@ import math
 from collections.abc import Sequence
 
 from archcomp_tf import cost, page
-from archcomp_tf.architecture import Architecture
+from archcomp_tf.architecture import POOL, Architecture
 from archcomp_tf.charts import count_text
-from archcomp_tf.layer import KINDS, Layer, Shape
+from archcomp_tf.layer import KINDS, Block, Layer, Shape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,23 +46,27 @@ def anatomy(
       input_shape: (height, width, channels) of an image.
       num_classes: number of logits.
     """
-
-    def costs(layers: tuple[Layer, ...], shape: Shape) -> tuple[int, int]:
-        network = Architecture(layers), shape, num_classes
-        return cost.num_params(*network), cost.num_flops(*network)
-
+    built = (
+        (block, shape)
+        for name, block, shape in architecture.blocks(input_shape, num_classes)
+        if name != POOL  # of no layer, and costs nothing
+    )
     parts, shape = [], tuple(input_shape)
-    for layer in architecture.layers:
-        if layer.kind == "dense" and len(shape) == 3:
-            shape = shape[-1:]  # pooled globally before the first dense layer
-        output_shape = layer.expand(shape[-1]).output_shape(shape)
-        # Both end in the same classifier, whose cost cancels.
-        pairs = zip(
-            costs((layer,), shape), costs((), output_shape), strict=True
+    for layer in (*architecture.layers, None):
+        block = Block()
+        if layer is None or layer.kind != "identity":
+            block, shape = next(built)
+        output_shape = block.output_shape(shape)
+        parts.append(
+            LayerCost(
+                layer,
+                output_shape,
+                cost.block_params(block, shape),
+                2 * cost.block_multiply_adds(block, shape),
+            )
         )
-        parts.append(LayerCost(layer, output_shape, *(a - b for a, b in pairs)))
         shape = output_shape
-    return [*parts, LayerCost(None, (num_classes,), *costs((), shape))]
+    return parts
 
 
 def change(before: Layer, after: Layer) -> str:

@@ -20,7 +20,8 @@ from typing import Any
 from archcomp_tf.layer import KINDS, Block, Layer, Op, Shape, image_shape
 from archcomp_tf.ranges import check_number
 
-CLASSIFIER = "classifier"  # the name of the last block
+# Names of blocks that are of no layer: the global pool, and the last one.
+POOL, CLASSIFIER = "pool", "classifier"
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -79,8 +80,7 @@ class Architecture:
         """Walks the whole network, classifier included.
 
         Args:
-          input_shape: (height, width, channels) of an image; (features,) where
-            the first layer is a dense one.
+          input_shape: (height, width, channels) of an image.
           num_classes: number of logits.
 
         Yields:
@@ -91,18 +91,16 @@ class Architecture:
           ValueError: the input shape is none of an image, or there is no class.
         """
         check_number("num_classes", num_classes, 1, whole=True)
-        shape = tuple(input_shape)
-        if len(shape) != 1:
-            shape = image_shape(shape)
+        shape = image_shape(input_shape)
         for index, layer in enumerate(self.compact.layers):
             if layer.kind == "dense" and len(shape) == 3:
-                yield "pool", Block((Op("global_avg_pool"),)), shape
+                yield POOL, Block((Op("global_avg_pool"),)), shape
                 shape = shape[-1:]
             block = layer.expand(shape[-1])
             yield f"{layer.kind}_{index}", block, shape
             shape = block.output_shape(shape)
         if len(shape) == 3:
-            yield "pool", Block((Op("global_avg_pool"),)), shape
+            yield POOL, Block((Op("global_avg_pool"),)), shape
             shape = shape[-1:]
         classifier = Op("dense", num_classes, use_bias=True)
         yield CLASSIFIER, Block((classifier,)), shape

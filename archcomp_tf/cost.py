@@ -35,7 +35,7 @@ def num_params(
       The same number as `build(...).count_params()`.
     """
     return sum(
-        _block_params(block, shape)
+        block_params(block, shape)
         for _, block, shape in architecture.blocks(input_shape, num_classes)
     )
 
@@ -49,7 +49,7 @@ def num_multiply_adds(
     activations, biases and sums are not multiply-adds and are not counted.
     """
     return sum(
-        _block_multiply_adds(block, shape)
+        block_multiply_adds(block, shape)
         for _, block, shape in architecture.blocks(input_shape, num_classes)
     )
 
@@ -162,12 +162,14 @@ def _ops(block: Block, shape: Shape) -> Iterator[tuple[Op, Shape]]:
 
 # A search counts thousands of networks made of the same few hundred blocks.
 @functools.lru_cache(maxsize=65536)
-def _block_params(block: Block, shape: Shape) -> int:
+def block_params(block: Block, shape: Shape) -> int:
+    """Weights of a block, trainable or not; `shape` is that of its input."""
     return block_weights(block, shape).total()
 
 
 @functools.lru_cache(maxsize=65536)
-def _block_multiply_adds(block: Block, shape: Shape) -> int:
+def block_multiply_adds(block: Block, shape: Shape) -> int:
+    """The same of its multiply-adds, see `num_multiply_adds`."""
     return sum(_op_multiply_adds(*op) for op in _ops(block, shape))
 
 
