@@ -222,7 +222,8 @@ def search(
             _LOGGER.info(
                 "Nothing was found that is not labelled and keeps to the "
                 "limits; %d of %d labels are left.",
-                *(ledger.remaining, num_labels),
+                ledger.remaining,
+                num_labels,
             )
             break
         ledger.label(proposals)

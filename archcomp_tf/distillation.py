@@ -117,7 +117,9 @@ def unsmooth(
         label_smoothing=0.0,
     )
     train(
-        *(model, dataset, recipe),
+        model,
+        dataset,
+        recipe,
         seed=seed,
         stage="teacher epoch without smoothing",
         checkpoint=checkpoint,

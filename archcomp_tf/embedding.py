@@ -108,7 +108,10 @@ def keep_embedding(
         autoencoder.save(path)
     with run.workdir.replacing("search/latent.npz") as path:
         latent_map(
-            *(autoencoder, labelled, run.teacher_architecture, run.objective),
+            autoencoder,
+            labelled,
+            run.teacher_architecture,
+            run.objective,
             num_steps=run.config.search.num_steps,
             learning_rate=run.config.search.learning_rate,
         ).save(path)

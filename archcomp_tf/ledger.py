@@ -83,7 +83,8 @@ class SearchResult:
         return sorted(
             labelled,
             key=lambda r: (
-                *(self.keeps(r.architecture), self.score(r)),
+                self.keeps(r.architecture),
+                self.score(r),
                 -r.num_params,  # the smaller of two that are as good
             ),
             reverse=True,

@@ -359,7 +359,9 @@ class Run:
         path = self.config.corpus
         _LOGGER.info(
             "%d of %d labels of %s are of this space",
-            *(len(known), num_records, path),
+            len(known),
+            num_records,
+            path,
         )
         own = Recipe(**self.config.labels.recipe).name
         if others := sum(record.recipe != own for record in known):

@@ -155,7 +155,8 @@ class StudentTrainer:
                 context,
                 initializer=_share,
                 initargs=(
-                    *(self._dataset.without_test, self._teacher_logits),
+                    self._dataset.without_test,
+                    self._teacher_logits,
                     epochs,
                 ),
             ) as pool:

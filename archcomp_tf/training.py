@@ -463,7 +463,9 @@ def _fast_training(
     keras.utils.set_random_seed(seed)
     with dtype_policy(fastest_dtype_policy()):
         model = build(
-            *(architecture, dataset.input_shape, dataset.num_classes),
+            architecture,
+            dataset.input_shape,
+            dataset.num_classes,
             **training_layers(),
         )
     return model, train(model, dataset, recipe, seed=seed, **kwargs)

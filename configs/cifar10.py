@@ -15,7 +15,10 @@ from archcomp_tf.presets import classifier_config
 def get_config(teacher="resnet18"):
     """A student of a twentieth of the weights of `teacher`."""
     return classifier_config(
-        *("cifar10", teacher, (32, 32, 3), 10),
+        "cifar10",
+        teacher,
+        (32, 32, 3),
+        10,
         mirror=True,
         cutout=8,
         light_student={"epochs": 60, "weight_decay": 2e-3},

@@ -15,7 +15,10 @@ from archcomp_tf.presets import classifier_config
 def get_config(teacher="vgg7"):
     """A student of a twentieth of the weights of `teacher`."""
     return classifier_config(
-        *("fashion_mnist", teacher, (28, 28, 1), 10),
+        "fashion_mnist",
+        teacher,
+        (28, 28, 1),
+        10,
         mirror=True,
         light_student={"max_shift": 0},  # see results/README.md
     )
