@@ -37,7 +37,7 @@ _EXPORTS = {
     "Record": "corpus",
     "SearchResult": "ledger",
     "SearchSpace": "search_space",
-    "Slot": "search_space",
+    "Slot": "slot",
     "Task": "task",
     "Tolerance": "objective",
     "UnsupportedModelError": "keras_graph",

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.layer import KINDS, Layer
-from archcomp_tf.search_space import FIELDS, SearchSpace
+from archcomp_tf.search_space import SearchSpace
+from archcomp_tf.slot import FIELDS
 
 # (name, number of choices, whether they are in order) -> index.
 Suggest = Callable[[str, int, bool], int]

@@ -27,7 +27,8 @@ import numpy as np
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.layer import KINDS, Layer
-from archcomp_tf.search_space import FIELDS, SearchSpace
+from archcomp_tf.search_space import SearchSpace
+from archcomp_tf.slot import FIELDS
 
 
 class Encoding:

@@ -11,10 +11,9 @@ Only NumPy is needed here.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,14 +22,7 @@ from archcomp_tf.architecture import Architecture
 from archcomp_tf.cost import num_params
 from archcomp_tf.layer import KINDS, Layer, Shape, image_shape
 from archcomp_tf.ranges import check_number
-
-# The field of `Layer` that each list of choices of a `Slot` fills.
-FIELDS = {
-    "filters": "filters",
-    "kernel_size": "kernel_sizes",
-    "strides": "strides",
-    "expansion": "expansions",
-}
+from archcomp_tf.slot import Slot, pick, row
 
 # What a teacher's layer may be swapped for, besides itself.  At the same width
 # a stand-in may be larger, as a conv in place of a bottleneck is; narrower ones
@@ -43,113 +35,6 @@ _STAND_INS = {
 }
 # All that a teacher's layers may be swapped for.
 SWAPS = tuple(dict.fromkeys(itertools.chain(*_STAND_INS.values())))
-
-# How far, as a share of all widths, a slot's width strays from its network's.
-_WIDTH_SPREAD = 0.15
-
-
-@dataclasses.dataclass(frozen=True)
-class Slot:
-    """The choices for one layer.
-
-    Attributes:
-      kinds: keys of `layer.KINDS`, all of one stage, without "identity".
-      filters: widths, for the kinds that have one.
-      kernel_sizes: window sides, for the kinds that have one.
-      strides: window steps, for the kinds that have one.
-      expansions: for `inverted_residual`.
-      optional: whether the slot may hold an `identity` instead.
-
-    Raises:
-      TypeError: choices are not given as a row of them.
-      ValueError: there are none, a kind is unknown, a number is not a positive
-        integer, or the kinds stand in different places of a network.
-    """
-
-    kinds: tuple[str, ...]
-    filters: tuple[int, ...] = ()
-    kernel_sizes: tuple[int, ...] = (3,)
-    strides: tuple[int, ...] = (1,)
-    expansions: tuple[int, ...] = (1,)
-    optional: bool = False
-
-    def __post_init__(self):
-        kinds = _row("kinds", self.kinds)
-        object.__setattr__(self, "kinds", tuple(dict.fromkeys(kinds)))
-        for name in FIELDS.values():
-            given = _row(name, getattr(self, name))
-            if any(v != int(v) for v in given):
-                raise ValueError(
-                    f"Expected whole numbers as {name}; got {given}."
-                )
-            values = tuple(sorted({int(v) for v in given}))
-            object.__setattr__(self, name, values)
-        if not self.kinds:
-            raise ValueError("A slot needs at least one kind of layer.")
-        for kind in self.kinds:
-            if kind not in KINDS or kind == "identity":
-                raise ValueError(
-                    f"Unknown kind {kind!r} in a slot; expected some of "
-                    f"{', '.join(k for k in KINDS if k != 'identity')}; an "
-                    "identity is allowed with optional=True."
-                )
-            for field in KINDS[kind].fields:
-                if not self.choices(field):
-                    raise ValueError(
-                        f"A slot with {kind} needs at least one choice of "
-                        f"{FIELDS[field]}."
-                    )
-            Layer(kind, **self._lowest(kind))  # refuses bad values
-        if len({KINDS[kind].stage for kind in self.kinds}) > 1:
-            raise ValueError(
-                "A slot's kinds must all take feature maps, or all vectors; "
-                f"got {', '.join(self.kinds)}."
-            )
-
-    def _lowest(self, kind: str) -> dict[str, int]:
-        return {f: self.choices(f)[0] for f in KINDS[kind].fields}
-
-    @property
-    def stage(self) -> int | None:
-        """Where the slot's kinds may stand, see `layer.Kind`."""
-        return KINDS[self.kinds[0]].stage
-
-    @property
-    def all_kinds(self) -> tuple[str, ...]:
-        """The kinds, with "identity" first where the slot is optional."""
-        return (("identity",) if self.optional else ()) + self.kinds
-
-    def choices(self, field: str) -> tuple[int, ...]:
-        """The values that `Layer.field` may take here."""
-        return getattr(self, FIELDS[field])
-
-    @functools.cached_property
-    def num_choices(self) -> int:
-        """How many different layers the slot can hold."""
-        return sum(
-            math.prod(len(self.choices(f)) for f in KINDS[kind].fields)
-            for kind in self.all_kinds
-        )
-
-    @property
-    def layers(self) -> Iterator[Layer]:
-        """Every layer that the slot can hold."""
-        for kind in self.all_kinds:
-            fields = KINDS[kind].fields
-            for values in itertools.product(*map(self.choices, fields)):
-                yield Layer(kind, **dict(zip(fields, values, strict=True)))
-
-    def why_not(self, layer: Layer) -> str | None:
-        """What keeps `layer` out of this slot; None where nothing does."""
-        if layer.kind not in self.all_kinds:
-            return f"kind {layer.kind!r} is not one of {self.all_kinds}"
-        for field in KINDS[layer.kind].fields:
-            if getattr(layer, field) not in self.choices(field):
-                return (
-                    f"{field} {getattr(layer, field)} is not one of "
-                    f"{self.choices(field)}"
-                )
-        return None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,7 +133,7 @@ class SearchSpace:
         check_number("num_widths", num_widths, 1, whole=True)
         check_number("min_width", min_width, 0, 1, above=True)
         check_number("divisor", divisor, 1, whole=True)
-        swaps = _row("swaps", swaps)
+        swaps = row("swaps", swaps)
         if unknown := [kind for kind in swaps if kind not in SWAPS]:
             raise ValueError(
                 f"Expected swaps among {', '.join(SWAPS)}; got "
@@ -309,7 +194,7 @@ class SearchSpace:
           input_shape: (height, width, channels) of the images.
           num_classes: number of logits.
         """
-        kinds = _row("kinds", kinds)
+        kinds = row("kinds", kinds)
         slot = Slot(
             kinds=tuple(kind for kind in kinds if kind != "identity"),
             filters=filters,
@@ -346,7 +231,7 @@ class SearchSpace:
             )
         columns = zip(*(a.layers for a in architectures), strict=True)
         return cls(
-            tuple(_slot_of(set(layers)) for layers in columns),
+            tuple(Slot.holding(set(layers)) for layers in columns),
             input_shape,
             num_classes,
         )
@@ -367,7 +252,7 @@ class SearchSpace:
             tuple(
                 Layer("identity")
                 if slot.optional and rng.uniform() < removed
-                else _random_layer(slot, _pick(slot.kinds, rng), level, rng)
+                else slot.sample(pick(slot.kinds, rng), level, rng)
                 for slot in self.slots
             )
         )
@@ -385,11 +270,11 @@ class SearchSpace:
         open_slots = [i for i, s in enumerate(self.slots) if s.num_choices > 1]
         if not open_slots:
             raise ValueError("The space has a single member: nothing differs.")
-        index = _pick(open_slots, rng)
+        index = pick(open_slots, rng)
         slot, old = self.slots[index], architecture.layers[index]
         new = old
         while new == old:
-            new = _mutated_layer(slot, old, rng)
+            new = slot.mutate(old, rng)
         layers = list(architecture.layers)
         layers[index] = new
         return Architecture(tuple(layers))
@@ -402,7 +287,7 @@ class SearchSpace:
     ) -> Architecture:
         """Takes each layer from one of two members; it is a member again."""
         pairs = zip(first.layers, second.layers, strict=True)
-        return Architecture(tuple(_pick(pair, rng) for pair in pairs))
+        return Architecture(tuple(pick(pair, rng) for pair in pairs))
 
     def narrowed(self, member: Architecture) -> list[Architecture]:
         """A member with all widths scaled by one factor below 1, for several.
@@ -417,7 +302,7 @@ class SearchSpace:
             layers = (
                 dataclasses.replace(
                     layer,
-                    filters=_nearest(slot.filters, factor * layer.filters),
+                    filters=slot.nearest_width(factor * layer.filters),
                 )
                 if layer.filters
                 else layer
@@ -448,8 +333,8 @@ class SearchSpace:
             layers = list(member.layers)
             for index in with_width[1:]:
                 if kind in self.slots[index].kinds:
-                    layers[index] = _swapped(
-                        self.slots[index], layers[index], kind, expansion
+                    layers[index] = self.slots[index].swapped(
+                        layers[index], kind, expansion
                     )
             swapped = Architecture(tuple(layers))
             if swapped != member:
@@ -487,92 +372,9 @@ class SearchSpace:
         return cls(slots, tuple(config["input_shape"]), config["num_classes"])
 
 
-def _row(name: str, given: Any) -> tuple:
-    """A row of choices as a tuple; TypeError for a single one without a row."""
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        raise TypeError(
-            f"Expected a row of choices, such as ({given!r},), as {name}; got "
-            f"{given!r}."
-        )
-    return tuple(given)
-
-
 def _narrowed(filters: int, share: float, divisor: int) -> int:
     """The multiple of `divisor` that is nearest to a share of a width."""
     if share == 1:
         return filters  # whether it is a multiple or not
     nearest = divisor * max(1, round(share * filters / divisor))
     return min(filters, nearest)
-
-
-def _nearest(choices: Sequence[int], wanted: float) -> int:
-    return min(choices, key=lambda choice: abs(choice - wanted))
-
-
-def _swapped(slot: Slot, layer: Layer, kind: str, expansion: int) -> Layer:
-    """The layer of a kind that a slot has which is nearest to a layer."""
-    if layer.kind == kind:
-        return layer
-    wanted = dataclasses.asdict(layer) | {"expansion": expansion}
-    return Layer(
-        kind,
-        **{
-            field: _nearest(slot.choices(field), wanted[field])
-            for field in KINDS[kind].fields
-        },
-    )
-
-
-def _pick(values: Sequence[Any], rng: np.random.Generator) -> Any:
-    """One of `values`; `rng.choice` takes several times as long."""
-    return values[rng.integers(len(values))]
-
-
-def _slot_of(layers: set[Layer]) -> Slot:
-    """The slot with the fewest choices that can hold all of these."""
-    kept = [layer for layer in layers if layer.kind != "identity"]
-    choices = {
-        plural: tuple(
-            getattr(layer, field)
-            for layer in kept
-            if field in KINDS[layer.kind].fields
-        )
-        for field, plural in FIELDS.items()
-    }
-    return Slot(
-        kinds=tuple(sorted({layer.kind for layer in kept})),
-        optional=len(kept) < len(layers),
-        **{
-            plural: tuple(values)
-            for plural, values in choices.items()
-            if values
-        },
-    )
-
-
-def _random_layer(
-    slot: Slot, kind: str, level: float, rng: np.random.Generator
-) -> Layer:
-    """A layer of `kind` whose width is near `level` of the slot's widths."""
-    values = {}
-    for field in KINDS[kind].fields:
-        choices = slot.choices(field)
-        if field == "filters":
-            place = min(max(rng.normal(level, _WIDTH_SPREAD), 0), 1)
-            values[field] = choices[round(place * (len(choices) - 1))]
-        else:
-            values[field] = _pick(choices, rng)
-    return Layer(kind, **values)
-
-
-def _mutated_layer(slot: Slot, old: Layer, rng: np.random.Generator) -> Layer:
-    """`old` with its kind or one of its fields drawn anew."""
-    fields = KINDS[old.kind].fields
-    field = _pick(("kind", *fields), rng)
-    if field != "kind":
-        value = _pick(slot.choices(field), rng)
-        return dataclasses.replace(old, **{field: value})
-    kind = _pick(slot.all_kinds, rng)
-    kept = {f: getattr(old, f) for f in KINDS[kind].fields if f in fields}
-    new = _random_layer(slot, kind, rng.uniform(), rng)
-    return dataclasses.replace(new, **kept)

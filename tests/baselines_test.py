@@ -19,7 +19,8 @@ from archcomp_tf.ledger import EvaluationError
 from archcomp_tf.limits import Limits
 from archcomp_tf.objective import Budget, LogParams
 from archcomp_tf.samples import initial_samples
-from archcomp_tf.search_space import SearchSpace, Slot
+from archcomp_tf.search_space import SearchSpace
+from archcomp_tf.slot import Slot
 
 INPUT_SHAPE, NUM_CLASSES = (8, 8, 1), 10
 TEACHER = Architecture.parse(

@@ -11,7 +11,8 @@ from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
 from archcomp_tf.encoding import Encoding
 from archcomp_tf.layer import KINDS
-from archcomp_tf.search_space import FIELDS, SearchSpace, Slot
+from archcomp_tf.search_space import SearchSpace
+from archcomp_tf.slot import FIELDS, Slot
 
 MEMBERS_PER_SPACE = 10
 many_spaces = settings(max_examples=200, deadline=None)

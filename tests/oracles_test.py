@@ -16,7 +16,8 @@ from archcomp_tf.oracles import (
     highest_objective,
     read_table,
 )
-from archcomp_tf.search_space import SearchSpace, Slot
+from archcomp_tf.search_space import SearchSpace
+from archcomp_tf.slot import Slot
 
 TEACHER = Architecture.parse(
     "conv3x3-32 conv3x3-32 max_pool2x2/2 conv3x3-64 conv3x3-64"

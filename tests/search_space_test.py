@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from archcomp_tf import cost
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.layer import KINDS, Layer
-from archcomp_tf.search_space import FIELDS, SearchSpace, Slot
+from archcomp_tf.search_space import SearchSpace
+from archcomp_tf.slot import Slot
 
 MEMBERS_PER_SPACE = 10
 many_spaces = settings(max_examples=200, deadline=None)
@@ -385,64 +386,6 @@ def test_a_uniform_space_has_like_slots_that_may_be_empty():
     assert (space.input_shape, space.num_classes) == ((8, 8, 1), 4)
 
 
-def test_choices_are_sorted_and_each_counts_once():
-    slot = Slot(["conv"], filters=[8, 2, 8], kernel_sizes=[3, 3])
-    assert slot == Slot(("conv",), filters=(2, 8), kernel_sizes=(3,))
-    assert slot.num_choices == 2
-
-
-def test_a_kind_that_is_named_twice_counts_once():
-    # Counted twice, `mutate` would look for another layer without end.
-    assert Slot(("conv", "conv"), filters=(8,)).num_choices == 1
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"kinds": ()}, "needs at least one kind"),
-        ({"kinds": ("lstm",)}, "Unknown kind 'lstm' in a slot; expected some"),
-        ({"kinds": ("identity",)}, "identity is allowed with optional=True"),
-        ({"kinds": ("conv",)}, "conv needs at least one choice of filters"),
-        (
-            {"kinds": ("max_pool",), "kernel_sizes": ()},
-            "max_pool needs at least one choice of kernel_sizes",
-        ),
-        (
-            {"kinds": ("max_pool",), "strides": ()},
-            "max_pool needs at least one choice of strides",
-        ),
-        (
-            {
-                "kinds": ("inverted_residual",),
-                "filters": (8,),
-                "expansions": (),
-            },
-            "needs at least one choice of expansions",
-        ),
-        (
-            {"kinds": ("conv",), "filters": (0, 8)},
-            "positive integer filters; got 0",
-        ),
-        (
-            {"kinds": ("conv",), "filters": (8,), "strides": (-1, 1)},
-            "positive integer strides; got -1",
-        ),
-        ({"kinds": ("conv",), "filters": (2.5, 8)}, "2.5"),
-        (
-            {"kinds": ("conv", "dense"), "filters": (8,)},
-            "all take feature maps, or all vectors; got conv, dense",
-        ),
-        (
-            {"kinds": ("max_pool", "flatten")},
-            "all take feature maps, or all vectors; got max_pool, flatten",
-        ),
-    ],
-)
-def test_a_bad_slot_is_refused(fields, message):
-    with pytest.raises(ValueError, match=message):
-        Slot(**fields)
-
-
 def test_an_empty_space_is_refused():
     with pytest.raises(ValueError, match="Empty search space"):
         SearchSpace(())
@@ -469,20 +412,6 @@ def test_a_space_is_one_of_images():
 def test_slots_in_an_order_that_cannot_be_built_are_refused(slots, message):
     with pytest.raises(ValueError, match=message):
         SearchSpace(slots)
-
-
-def test_every_field_of_a_layer_has_its_choices_in_a_slot():
-    used = {field for kind in KINDS.values() for field in kind.fields}
-    assert set(FIELDS) == used
-
-
-def test_a_slots_layers_are_as_many_as_its_choices_and_all_fit():
-    for slot in SearchSpace.around(
-        Architecture.parse("conv3x3-32 residual3x3-64/2 max_pool2x2/2 dense-10")
-    ).slots:
-        layers = list(slot.layers)
-        assert len(set(layers)) == len(layers) == slot.num_choices
-        assert all(slot.why_not(layer) is None for layer in layers)
 
 
 def test_a_cross_takes_every_layer_from_one_of_two_members():

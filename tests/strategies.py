@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.layer import KINDS, Layer
-from archcomp_tf.search_space import FIELDS, SearchSpace, Slot
+from archcomp_tf.search_space import SearchSpace
+from archcomp_tf.slot import FIELDS, Slot
 
 # The values that a random layer's fields come from.
 _VALUES = {
