@@ -21,7 +21,7 @@ import numpy as np
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
-from archcomp_tf.corpus import OK, Record
+from archcomp_tf.corpus import Record
 from archcomp_tf.cost import CountParams
 from archcomp_tf.descent import (
     LEARNING_RATE,
@@ -189,15 +189,13 @@ def search(
         )
         ranked = [record.architecture for record in ledger.result().ranked]
         proposals, predicted, trace = propose(
-            autoencoder,
             descent,
             descent_starts(space, ranked, teacher, num_starts, rng),
             neighbours(space, ranked, num_neighbours, rng),
-            [r.architecture for r in ledger.records if r.status == OK],
-            ledger.fingerprints,
+            ledger.records,
             objective,
-            count_params,
             wanted,
+            count_params=count_params,
             first_of=first_of[:wanted],
             num_before=len(predictions),
             keeps=keeps,

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -28,7 +28,7 @@ from keras import ops
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
 from archcomp_tf.backend import by_rows, compiled_reading, value_and_grad
-from archcomp_tf.corpus import Record
+from archcomp_tf.corpus import OK, Record
 from archcomp_tf.cost import CountParams
 from archcomp_tf.ledger import pareto_front
 from archcomp_tf.objective import Objective
@@ -64,6 +64,7 @@ class Descent:
         each call, so that other numbers do not trace it again.
 
     Attributes:
+      autoencoder: the same.
       descend: what a call does, on tensors, on TensorFlow for graphs of one's
         own: (z `[B, D]`, the objectives' fields, each float32 `[B]`, num_steps,
         learning_rate) -> what the call returns.
@@ -74,7 +75,7 @@ class Descent:
         autoencoder: ArchitectureAutoencoder,
         objective_type: type[Objective],
     ):
-        self._autoencoder = autoencoder
+        self.autoencoder = autoencoder
         self._objective_type = objective_type
         if keras.backend.backend() == "tensorflow":
             # Not by decorators, which would load TensorFlow with this file.
@@ -164,7 +165,7 @@ class Descent:
         """One step of Adam (Kingma and Ba, arXiv 1412.6980), uphill."""
 
         def promised(z):
-            accuracy, _, log_params = self._autoencoder.heads(z)
+            accuracy, _, log_params = self.autoencoder.heads(z)
             value = self._objective_type.relaxed(
                 accuracy, log_params, **numbers
             )
@@ -176,7 +177,7 @@ class Descent:
         unit = (mean / (1 - 0.9 ** (step + 1))) / (
             ops.sqrt(square / (1 - 0.999 ** (step + 1))) + 1e-8
         )
-        z = self._autoencoder.project(z + learning_rate * unit)
+        z = self.autoencoder.project(z + learning_rate * unit)
         return z, mean, square, *values
 
 
@@ -283,16 +284,14 @@ def doubt(z: np.ndarray, labelled: np.ndarray) -> np.ndarray:
 
 
 def propose(
-    autoencoder: ArchitectureAutoencoder,
     descent: Descent,
     starts: Sequence[Architecture],
     others: Sequence[Architecture],
-    labelled: Sequence[Architecture],
-    known: set[str],
+    records: Sequence[Record],
     objective: Objective,
-    count_params: CountParams,
     num: int,
     *,
+    count_params: CountParams,
     first_of: Sequence[Sequence[Architecture]] = (),
     num_before: int = 0,
     keeps: Keeps = keeps_all,
@@ -309,15 +308,14 @@ def propose(
     expects most of.
 
     Args:
-      autoencoder: embedding and heads.
-      descent: over the same autoencoder.
+      descent: of the objective's class, over the embedding and its heads.
       starts: members that the descent starts from.
       others: members that are candidates beside what the descent finds.
-      labelled: members that the accuracy head was fitted on.
-      known: fingerprints not to propose.
+      records: of members, which are not proposed; those that did not fail are
+        what the accuracy head was fitted on.
       objective: what to improve.
-      count_params: exact parameters of a member.
       num: how many to give at most.
+      count_params: exact parameters of a member.
       first_of: groups of members; what is expected to be the best of each
         comes first, whatever is expected of others.
       num_before: how many were proposed in earlier rounds: it goes on from
@@ -337,55 +335,93 @@ def propose(
     trace = np.zeros(0)
     if starts:
         found, steps = _descend(
-            autoencoder, descent, starts, objective, num_steps, learning_rate
+            descent, starts, objective, num_steps, learning_rate
         )
         candidates |= {a.fingerprint: a for a in found}
         trace = steps["objective"].mean(axis=1)
-    unknown = [
-        a for f, a in candidates.items() if f not in known and excess(a) <= 1
-    ]
-    if not unknown:
+    for record in records:
+        candidates.pop(record.architecture.fingerprint, None)
+    members = [a for a in candidates.values() if excess(a) <= 1]
+    if not members:
         return [], {}, trace
-    z = autoencoder.encode(unknown)
-    accuracies, _, _ = by_rows(autoencoder.heads, z)
-    believed = [accuracies]
-    if doubts:
-        head = autoencoder.accuracy_head
-        off = doubt(z, autoencoder.encode(labelled)) * float(head.units.scale)
-        believed.append(scipy.special.expit(head.linked(accuracies) + off))
-    sizes = [count_params(a) for a in unknown]
+    labelled = [r.architecture for r in records if r.status == OK]
+    beliefs = _beliefs(descent.autoencoder, members, labelled, doubts)
+    sizes = [count_params(a) for a in members]
     rankings = [
         np.argsort(
             [
                 -objective(float(accuracy), size)
-                for accuracy, size in zip(values, sizes, strict=True)
+                for accuracy, size in zip(accuracies, sizes, strict=True)
             ],
             kind="stable",
         )
-        for values in believed
+        for accuracies in beliefs
     ]
-    speakers = itertools.cycle(rankings)
-    speakers = itertools.islice(speakers, num_before % len(rankings), None)
-    groups = [{a.fingerprint for a in group} for group in first_of]
-    firsts = [
-        [i for i in rankings[0] if unknown[i].fingerprint in group]
-        for group in groups
-    ]
-    speakers = itertools.chain(filter(None, firsts), speakers)
+    turns = _turns(rankings, members, first_of, num_before)
     chosen: list[int] = []
-    for ranking in itertools.islice(speakers, min(num, len(unknown))):
+    for ranking in itertools.islice(turns, min(num, len(members))):
         rest = (i for i in ranking if i not in chosen)
-        kept = (
-            i for i in itertools.islice(rest, _MAX_ASKED) if keeps(unknown[i])
-        )
-        if (choice := next(kept, None)) is not None:
+        asked = itertools.islice(rest, _MAX_ASKED)
+        choice = next((i for i in asked if keeps(members[i])), None)
+        if choice is not None:
             chosen.append(choice)
-    predictions = {unknown[i].fingerprint: float(accuracies[i]) for i in chosen}
-    return [unknown[i] for i in chosen], predictions, trace
+    predictions = {members[i].fingerprint: float(beliefs[0][i]) for i in chosen}
+    return [members[i] for i in chosen], predictions, trace
+
+
+def _beliefs(
+    autoencoder: ArchitectureAutoencoder,
+    members: Sequence[Architecture],
+    labelled: Sequence[Architecture],
+    doubts: bool,
+) -> list[np.ndarray]:
+    """Accuracies `[N]` that are expected of members, and that may be, at best.
+
+    Args:
+      autoencoder: embedding and heads.
+      members: N of them.
+      labelled: what the accuracy head was fitted on.
+      doubts: whether the second are told.
+    """
+    z = autoencoder.encode(members)
+    expected, _, _ = by_rows(autoencoder.heads, z)
+    if not doubts:
+        return [expected]
+    head = autoencoder.accuracy_head
+    off = doubt(z, autoencoder.encode(labelled)) * float(head.units.scale)
+    return [expected, scipy.special.expit(head.linked(expected) + off)]
+
+
+def _turns(
+    rankings: Sequence[np.ndarray],
+    members: Sequence[Architecture],
+    first_of: Sequence[Sequence[Architecture]],
+    num_before: int,
+) -> Iterator[Sequence[int]]:
+    """The rankings that one proposal after the other is taken from.
+
+    First that of each group among the members, by what is expected; then all,
+    in turn, from where the last round ended.
+
+    Args:
+      rankings: places among the members, the best first; the first is of what
+        is expected.
+      members: the candidates.
+      first_of: groups of them, and of others.
+      num_before: how many were proposed before.
+    """
+    for group in first_of:
+        fingerprints = {a.fingerprint for a in group}
+        ranking = [
+            i for i in rankings[0] if members[i].fingerprint in fingerprints
+        ]
+        if ranking:
+            yield ranking
+    for turn in itertools.count(num_before):
+        yield rankings[turn % len(rankings)]
 
 
 def predicted_front(
-    autoencoder: ArchitectureAutoencoder,
     descent: Descent,
     starts: Sequence[Architecture],
     objectives: Sequence[Objective],
@@ -397,8 +433,7 @@ def predicted_front(
     """The Pareto front that the heads expect, from one batch of descents.
 
     Args:
-      autoencoder: embedding and heads.
-      descent: over the same autoencoder.
+      descent: over the embedding and its heads.
       starts: members that the descent starts from, under each objective.
       objectives: of the descent's class, such as `LogParams` of many weights.
       count_params: exact parameters of a member.
@@ -410,14 +445,13 @@ def predicted_front(
       `ledger.pareto_front`.
     """
     members, _ = _descend(
-        autoencoder,
         descent,
         [start for start in starts for _ in objectives],
         [objective for _ in starts for objective in objectives],
         num_steps,
         learning_rate,
     )
-    accuracies, _, _ = autoencoder.predict_heads(members)
+    accuracies, _, _ = descent.autoencoder.predict_heads(members)
     return pareto_front(
         Record(member, float(accuracy), count_params(member))
         for member, accuracy in zip(members, accuracies, strict=True)
@@ -425,7 +459,6 @@ def predicted_front(
 
 
 def _descend(
-    autoencoder: ArchitectureAutoencoder,
     descent: Descent,
     starts: Sequence[Architecture],
     objectives: Objective | Sequence[Objective],
@@ -433,6 +466,7 @@ def _descend(
     learning_rate: float,
 ) -> tuple[list[Architecture], dict[str, np.ndarray]]:
     """The different networks on the descents' paths, and the trace."""
+    autoencoder = descent.autoencoder
     z, trace = descent(
         autoencoder.encode(starts), objectives, num_steps, learning_rate
     )

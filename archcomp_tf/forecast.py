@@ -139,11 +139,12 @@ class _Plan:
         # limit.
         self._measured = [name for name in MEASURED if config.limits[name]]
         self._measuring = _MEASURING_SECONDS * len(self._measured)
-        # In words, and in seconds: a sample's label, a proposal's, and a long
-        # training.
+        # In words, and in seconds: a sample's label, that of a random network
+        # that may be a student, a proposal's, and a long training.
         brief = Recipe(**config.labels.recipe)
         self._brief, self._long = self._each(brief), self._each(self._recipe)
         self._sample = clock.training(brief, mean)
+        self._random = clock.training(brief, float(np.mean(costs)))
         self._proposal = (
             clock.training(brief, costly)
             + _THINKING_SECONDS
@@ -252,7 +253,7 @@ class _Plan:
             + "".join(f", {word}" for word in words)
             + f", the best of {self._labels.num_labels} random networks: "
             "trained alike",
-            self._num_proposed * self._sample
+            self._num_proposed * self._random
             + self._choosing
             + num_trained * self._final
             + num_seeds * others,

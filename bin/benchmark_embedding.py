@@ -92,6 +92,7 @@ def main(argv: list[str]) -> int:
     try:
         problem = _problem()
         output.mkdir(parents=True, exist_ok=True)
+        _check_folder(output)
         for variant in _VARIANTS.value:
             for seed in map(int, _SEEDS.value):
                 path = output / f"{variant}_{seed}.json"
@@ -106,6 +107,31 @@ def main(argv: list[str]) -> int:
         return 1
     sys.stdout.write(text)
     return 0
+
+
+def _settings() -> dict:
+    """What all measurements of a folder have in common."""
+    space = _SPACE.value
+    if space.endswith(".csv"):
+        space = pathlib.Path(space).stem
+    return {
+        "space": space,
+        "num_architectures": _ARCHITECTURES.value,
+        "epochs": _EPOCHS.value,
+    }
+
+
+def _check_folder(output: pathlib.Path) -> None:
+    """Raises ValueError where a folder holds measurements of other settings."""
+    asked = _settings()
+    for path in sorted(output.glob("*.json")):
+        results = json.loads(path.read_text())
+        found = {name: results.get(name) for name in asked}
+        if found != asked:
+            raise ValueError(
+                f"--output: {path} was measured with {found}; expected a "
+                f"folder of {asked}."
+            )
 
 
 def _problem():
@@ -179,11 +205,9 @@ def _measure(problem, variant: str, seed: int, output: pathlib.Path) -> dict:
     )
     num_steps = NUM_STEPS * (_FAR if variant == "far" else 1)
     results = {
-        "space": _SPACE.value if teacher else pathlib.Path(_SPACE.value).stem,
+        **_settings(),
         "variant": variant,
         "seed": seed,
-        "num_architectures": _ARCHITECTURES.value,
-        "epochs": _EPOCHS.value,
         "objective": {"name": "LogParams", "weight": _WEIGHT},
         "descent": {
             "num_starts": _NUM_STARTS,

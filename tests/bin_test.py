@@ -291,6 +291,10 @@ def test_an_embedding_is_measured_for_any_space_and_only_once(tmp_path):
     (output / "default_3.json").write_text(json.dumps(results))
     done = _run(*arguments, cwd=tmp_path)
     assert "| 0.123 +- 0 " in done.stdout
+    # Nor is it taken for what was measured otherwise.
+    done = _run(*arguments, "--epochs=2", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "default_3.json was measured with" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 from embeddings import COUNT, SPACE
 
 from archcomp_tf.architecture import Architecture
+from archcomp_tf.corpus import FAILED, Record
 from archcomp_tf.descent import (
     Descent,
     descent_starts,
@@ -102,7 +103,7 @@ def test_a_front_is_members_that_no_other_beats(autoencoder):
     objectives = [LogParams(w) for w in (0.01, 0.05, 0.2)]
     starts = [LARGEST, SPACE.sample(np.random.default_rng(0))]
     front = predicted_front(
-        autoencoder, Descent(autoencoder, LogParams), starts, objectives, COUNT
+        Descent(autoencoder, LogParams), starts, objectives, COUNT
     )
     assert len(front) > 2
     members, accuracies, sizes = zip(
@@ -128,24 +129,26 @@ def test_starts_are_the_teacher_the_best_those_near_them_and_samples():
     assert descent_starts(SPACE, ranked, LARGEST, 0, rng) == []
 
 
+def _records(members, **fields):
+    """Records, of which nothing but the member counts."""
+    return [Record(member, 0.5, COUNT(member), **fields) for member in members]
+
+
 def test_proposals_are_new_members_in_the_order_of_their_promise(autoencoder):
-    known = {LARGEST.fingerprint}
     objective = LogParams(0.1)
     proposals, predicted, trace = propose(
-        autoencoder,
         Descent(autoencoder, LogParams),
         [LARGEST] * 8,
         [],
-        [LARGEST],
-        known,
+        _records([LARGEST]),
         objective,
-        COUNT,
         6,
+        count_params=COUNT,
         doubts=False,
     )
     fingerprints = [a.fingerprint for a in proposals]
     assert 2 <= len(set(fingerprints)) == len(proposals) <= 6
-    assert not known & set(fingerprints)
+    assert LARGEST.fingerprint not in fingerprints
     assert all(SPACE.contains(a) for a in proposals)
     assert set(predicted) == set(fingerprints)
     promise = [objective(predicted[a.fingerprint], COUNT(a)) for a in proposals]
@@ -200,15 +203,13 @@ def test_proposals_are_what_is_expected_to_be_best_and_what_may_be_in_turn(
     labelled = embeddings.members(20, seed=5)
     objective = LogParams(0.1)
     proposals, predicted, trace = propose(
-        autoencoder,
         Descent(autoencoder, LogParams),
         [],
         others,
-        labelled,
-        set(),
+        _records(labelled),
         objective,
-        COUNT,
         5,
+        count_params=COUNT,
     )
     accuracies, _, _ = autoencoder.predict_heads(others)
     off = doubt(autoencoder.encode(others), autoencoder.encode(labelled))
@@ -235,16 +236,15 @@ def test_proposals_are_what_is_expected_to_be_best_and_what_may_be_in_turn(
 
 def _undoubted(autoencoder, others, num, known=(), **options):
     """What `propose` gives without descents and doubts."""
+    labelled = embeddings.members(20, seed=5)
     return propose(
-        autoencoder,
         Descent(autoencoder, LogParams),
         [],
         others,
-        embeddings.members(20, seed=5),
-        set(known),
+        _records(labelled) + _records(known, status=FAILED),
         LogParams(0.1),
-        COUNT,
         num,
+        count_params=COUNT,
         doubts=False,
         **options,
     )
@@ -272,7 +272,7 @@ def test_the_best_of_some_comes_first_whatever_is_expected_of_others(
     others = new_samples(SPACE, 60, np.random.default_rng(1), set())
     ranked = _by_promise(autoencoder, others)
     best, worst = ranked[:2], ranked[-10:]
-    known = {worst[0].fingerprint}  # the best of these is labelled already
+    known = worst[:1]  # the best of these is labelled already
     proposals, predicted, _ = _undoubted(
         autoencoder, others, 3, known, first_of=[worst]
     )
