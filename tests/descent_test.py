@@ -134,6 +134,15 @@ def _records(members, **fields):
     return [Record(member, 0.5, COUNT(member), **fields) for member in members]
 
 
+def _labelled():
+    return embeddings.members(20, seed=5)
+
+
+def _unlabelled():
+    known = {member.fingerprint for member in _labelled()}
+    return new_samples(SPACE, 60, np.random.default_rng(1), known)
+
+
 def test_proposals_are_new_members_in_the_order_of_their_promise(autoencoder):
     objective = LogParams(0.1)
     proposals, predicted, trace = propose(
@@ -199,8 +208,8 @@ def test_a_choice_that_no_labelled_network_has_is_in_doubt(autoencoder):
 def test_proposals_are_what_is_expected_to_be_best_and_what_may_be_in_turn(
     autoencoder,
 ):
-    others = new_samples(SPACE, 60, np.random.default_rng(1), set())
-    labelled = embeddings.members(20, seed=5)
+    others = _unlabelled()
+    labelled = _labelled()
     objective = LogParams(0.1)
     proposals, predicted, trace = propose(
         Descent(autoencoder, LogParams),
@@ -236,12 +245,11 @@ def test_proposals_are_what_is_expected_to_be_best_and_what_may_be_in_turn(
 
 def _undoubted(autoencoder, others, num, known=(), **options):
     """What `propose` gives without descents and doubts."""
-    labelled = embeddings.members(20, seed=5)
     return propose(
         Descent(autoencoder, LogParams),
         [],
         others,
-        _records(labelled) + _records(known, status=FAILED),
+        _records(_labelled()) + _records(known, status=FAILED),
         LogParams(0.1),
         num,
         count_params=COUNT,
@@ -261,7 +269,7 @@ def _by_promise(autoencoder, members):
 
 
 def test_without_doubts_proposals_are_what_is_expected_to_be_best(autoencoder):
-    others = new_samples(SPACE, 60, np.random.default_rng(1), set())
+    others = _unlabelled()
     proposals, _, _ = _undoubted(autoencoder, others, 5)
     assert proposals == _by_promise(autoencoder, others)[:5]
 
@@ -269,7 +277,7 @@ def test_without_doubts_proposals_are_what_is_expected_to_be_best(autoencoder):
 def test_the_best_of_some_comes_first_whatever_is_expected_of_others(
     autoencoder,
 ):
-    others = new_samples(SPACE, 60, np.random.default_rng(1), set())
+    others = _unlabelled()
     ranked = _by_promise(autoencoder, others)
     best, worst = ranked[:2], ranked[-10:]
     known = worst[:1]  # the best of these is labelled already
