@@ -162,20 +162,22 @@ def work() -> None:
     processes.end_with_parent()
     while True:
         _LOGGER.info("waiting for the chief at %s", address)
-        with (
-            _answered(address),
-            grpc.insecure_channel(address) as channel,
-        ):
-            session, *chunks = channel.unary_stream(_TASK_METHOD)(
-                b"", wait_for_ready=True, timeout=3600
-            )
-        task = Task.from_bytes(b"".join(chunks))
-        _LOGGER.info("labelling %s", task.dataset.name)
         try:
+            with (
+                _answered(address),
+                grpc.insecure_channel(address) as channel,
+            ):
+                session, *chunks = channel.unary_stream(_TASK_METHOD)(
+                    b"", wait_for_ready=True, timeout=3600
+                )
+            task = Task.from_bytes(b"".join(chunks))
+            _LOGGER.info("labelling %s", task.dataset.name)
             _work(task, session.decode())
             return
         except OtherSessionError as error:
             _LOGGER.info("%s", error)
+        except grpc.RpcError as error:  # it went away amid its task
+            _LOGGER.warning("the chief: %s", error.details())
 
 
 def _work(task: Task, session: str | None = None) -> None:
@@ -207,9 +209,9 @@ def _answered(address: str) -> Iterator[None]:
 
 
 def _go_round_proxies() -> None:
-    """Lets gRPC talk to the chief itself: by default it asks a proxy for all.
+    """Lets gRPC talk to the chief itself, where there is a proxy for HTTP.
 
-    Where one is set, for HTTP, even for what is on this machine.
+    It would ask that for all, even for what is on this machine.
     """
     os.environ["no_grpc_proxy"] = os.environ["KERASTUNER_ORACLE_IP"]
 
