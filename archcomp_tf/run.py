@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import logging
-import math
 import os
 from typing import Any
 
@@ -21,7 +19,6 @@ from archcomp_tf import cost, datasets
 from archcomp_tf.allowance import Allowance
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.backend import check_tensorflow
-from archcomp_tf.binary import as_two_classes
 from archcomp_tf.compression import num_samples
 from archcomp_tf.config import (
     ConfigError,
@@ -32,11 +29,9 @@ from archcomp_tf.config import (
 )
 from archcomp_tf.corpus import OK, Corpus, Record, check_sizes
 from archcomp_tf.datasets import Dataset, Split
-from archcomp_tf.environment import physical_memory
-from archcomp_tf.export import check_loadable
 from archcomp_tf.fitting import MIN_LABELS
+from archcomp_tf.given_teacher import checked, file_digest, model_digest
 from archcomp_tf.importer import from_keras
-from archcomp_tf.inference import check_fit
 from archcomp_tf.keras_graph import UnsupportedModelError
 from archcomp_tf.labeling import Labeler
 from archcomp_tf.layer import Shape
@@ -52,11 +47,6 @@ from archcomp_tf.workdir import OtherConfigError, WorkingDirectory
 from archcomp_tf.workers import take_chief_address
 
 _LOGGER = logging.getLogger(__name__)
-
-# Of what Keras writes of a model: the names that it counts up, seeds that it
-# draws, and what is no layer.
-_NAMES = ("name", "keras_history", "input_layers", "output_layers", "seed")
-_NO_LAYERS = ("build_config", "compile_config")
 
 
 class Run:
@@ -140,17 +130,10 @@ class Run:
     @functools.cached_property
     def _teacher_digest(self) -> str | None:
         """Of a teacher that is given; None where there is none, any more."""
-        if (teacher := self._given_teacher) is not None:
-            # Weights alone do not tell what is done to an image first.
-            layers = keras.saving.serialize_keras_object(teacher)
-            text = json.dumps(_without_names(layers), sort_keys=True)
-            return datasets.digest_of(
-                np.frombuffer(text.encode(), np.uint8), *teacher.get_weights()
-            )
+        if self._given_teacher is not None:
+            return model_digest(self._given_teacher)
         path = self.config.teacher.model
-        if not path or not os.path.isfile(path):
-            return None
-        return datasets.digest_of(np.fromfile(path, np.uint8))
+        return file_digest(path) if path and os.path.isfile(path) else None
 
     def _check_input(self, name: str, digest: str) -> None:
         """Raises OtherConfigError where the run was started with another."""
@@ -167,7 +150,7 @@ class Run:
 
         Raises:
           ConfigError: the config says neither or both.
-          ValueError: it does not fit the data.
+          ValueError: it cannot be used, see `given_teacher.checked`.
         """
         model, settings = self._given_teacher, self.config.teacher
         if model is None:
@@ -179,32 +162,7 @@ class Run:
             if not settings.model:
                 return None
             model = keras.models.load_model(settings.model, compile=False)
-        if self.dataset.num_classes == 2:
-            model = as_two_classes(model)
-        check_fit(model, self.dataset)
-        check_loadable(model)
-        self._check_memory(Preprocessing(model))
-        return model
-
-    def _check_memory(self, preprocessing: Preprocessing) -> None:
-        """Raises ConfigError where what is trained on is more than fits."""
-        shape = preprocessing.output_shape
-        if None in shape or preprocessing.is_unit:
-            return  # images stay as they are
-        data, processes = self.dataset, self.config.num_workers
-        num = sum(len(s) for s in (data.train, data.validation, data.test))
-        size = 4 * num * math.prod(shape)  # of float32
-        # Those that label and those of the final trainings live side by side.
-        copies = 1 + 2 * processes * (processes > 1)
-        if copies * size > (memory := physical_memory()):
-            raise ConfigError(
-                "What the teacher does to an image first makes "
-                f"{shape} of each of {num:,}, {size / 1e9:,.0f} GB, which "
-                f"{copies} process{'es' * (copies > 1)} would hold: expected "
-                f"at most {memory / 1e9:,.0f} GB, all memory of this machine. "
-                "Give fewer images, a teacher of smaller ones, or "
-                "config.num_workers = 1."
-            )
+        return checked(model, self.dataset, self.config.num_workers)
 
     @functools.cached_property
     def named_architecture(self) -> Architecture | None:
@@ -459,16 +417,3 @@ class Run:
             "num_params": cost.num_params(architecture, *shape),
             "num_flops": cost.num_flops(architecture, *shape),
         }
-
-
-def _without_names(config: Any) -> Any:
-    """A serialized model as it is when it is made once more."""
-    if isinstance(config, list | tuple):
-        return [*map(_without_names, config)]
-    if not isinstance(config, dict):
-        return config
-    return {
-        key: _without_names(value)
-        for key, value in config.items()
-        if key not in _NAMES + _NO_LAYERS
-    }

@@ -5,13 +5,11 @@ import numpy as np
 import pytest
 import tiny
 
-from archcomp_tf import run as run_module
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
-from archcomp_tf.config import ConfigError, objective_config
+from archcomp_tf.config import objective_config
 from archcomp_tf.corpus import Record, write_records
 from archcomp_tf.cost import num_params
-from archcomp_tf.keras_graph import UnsupportedModelError
 from archcomp_tf.objective import LogParams, Tolerance
 from archcomp_tf.run import Run
 from archcomp_tf.training import Recipe
@@ -120,44 +118,3 @@ def test_a_limit_that_is_none_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(ValueError, match="max_params > 0; got -1"):
         Run(config, tmp_path / "new")
     assert not (tmp_path / "new").exists()
-
-
-def test_images_that_do_not_fit_into_memory_are_refused(tmp_path, monkeypatch):
-    layers = keras.layers
-    teacher = keras.Sequential(
-        [
-            keras.Input(tiny.SHAPE),
-            layers.Resizing(512, 512),
-            layers.Conv2D(4, 3, 16),
-            layers.GlobalAveragePooling2D(),
-            layers.Dense(tiny.NUM_CLASSES),
-        ]
-    )
-    config = tiny.config("")
-    config.num_workers = 2
-    one = Run(config, tmp_path, teacher=teacher, dataset=tiny.dataset())
-    # Here, in two processes that label and in two that train for long, in four
-    # bytes a value.
-    needed = 5 * 4 * 128 * 512 * 512
-    monkeypatch.setattr(run_module, "physical_memory", lambda: needed)
-    one.ready_teacher()
-    monkeypatch.setattr(run_module, "physical_memory", lambda: needed - 1)
-    with pytest.raises(
-        ConfigError, match=r"\(512, 512, 1\) of each of 128, .* 5 processes"
-    ):
-        one.ready_teacher()
-    config.num_workers = 1
-    one.ready_teacher()
-
-
-def test_a_model_without_a_graph_is_named_as_such_and_not_as_unsaveable(
-    tmp_path,
-):
-    class Mine(keras.Model):
-        def call(self, x):
-            return x
-
-    config = tiny.config("")
-    run = Run(config, tmp_path, teacher=Mine(), dataset=tiny.dataset())
-    with pytest.raises(UnsupportedModelError, match="graph|functional"):
-        run.ready_teacher()

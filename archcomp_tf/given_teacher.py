@@ -1,0 +1,100 @@
+"""A trained teacher that a run is given: checked, and told from any other."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from typing import Any
+
+import keras
+import numpy as np
+
+from archcomp_tf.binary import as_two_classes
+from archcomp_tf.config import ConfigError
+from archcomp_tf.datasets import Dataset, digest_of
+from archcomp_tf.environment import physical_memory
+from archcomp_tf.export import check_loadable
+from archcomp_tf.inference import check_fit
+from archcomp_tf.preprocessing import Preprocessing
+
+# Of what Keras writes of a model: the names that it counts up, seeds that it
+# draws, and what is no layer.
+_NAMES = ("name", "keras_history", "input_layers", "output_layers", "seed")
+_NO_LAYERS = ("build_config", "compile_config")
+
+
+def file_digest(path: str | os.PathLike) -> str:
+    """Tells a `.keras` file from others by its bytes."""
+    return digest_of(np.fromfile(path, np.uint8))
+
+
+def model_digest(model: keras.Model) -> str:
+    """Tells a model from others by its layers and weights.
+
+    By neither alone: weights do not tell what is done to an image first.
+    """
+    layers = keras.saving.serialize_keras_object(model)
+    text = json.dumps(_without_names(layers), sort_keys=True)
+    return digest_of(
+        np.frombuffer(text.encode(), np.uint8), *model.get_weights()
+    )
+
+
+def checked(
+    model: keras.Model, dataset: Dataset, num_workers: int
+) -> keras.Model:
+    """A teacher that fits the data, with a logit a class.
+
+    Args:
+      model: images -> a number a class; of two classes perhaps that of the
+        second alone.
+      dataset: what it classifies.
+      num_workers: processes that will label side by side.
+
+    Raises:
+      UnsupportedModelError: it has no graph, or cannot be loaded again.
+      ConfigError: what it makes of images first does not fit into memory.
+      ValueError: it does not fit the data.
+    """
+    if dataset.num_classes == 2:
+        model = as_two_classes(model)
+    check_fit(model, dataset)
+    check_loadable(model)
+    _check_memory(Preprocessing(model), dataset, num_workers)
+    return model
+
+
+def _check_memory(
+    preprocessing: Preprocessing, dataset: Dataset, num_workers: int
+) -> None:
+    """Raises ConfigError where what is trained on is more than fits."""
+    shape = preprocessing.output_shape
+    if None in shape or preprocessing.is_unit:
+        return  # images stay as they are
+    num = sum(map(len, (dataset.train, dataset.validation, dataset.test)))
+    size = 4 * num * math.prod(shape)  # of float32
+    # Those that label and those of the final trainings live side by side.
+    copies = 1 + 2 * num_workers * (num_workers > 1)
+    if copies * size > (memory := physical_memory()):
+        raise ConfigError(
+            "What the teacher does to an image first makes "
+            f"{shape} of each of {num:,}, {size / 1e9:,.0f} GB, which "
+            f"{copies} process{'es' * (copies > 1)} would hold: expected "
+            f"at most {memory / 1e9:,.0f} GB, all memory of this machine. "
+            "Give fewer images, a teacher of smaller ones, or "
+            "config.num_workers = 1."
+        )
+
+
+def _without_names(config: Any) -> Any:
+    """A serialized model as it is when it is made once more."""
+    if isinstance(config, list | tuple):
+        return [*map(_without_names, config)]
+    if not isinstance(config, dict):
+        return config
+    return {
+        key: _without_names(value)
+        for key, value in config.items()
+        if key not in _NAMES + _NO_LAYERS
+    }
