@@ -173,13 +173,15 @@ def class_changes(
 
 def classes_text(results: Mapping[str, Any]) -> str:
     """In a sentence, whether what was lost was lost of one class."""
-    (most, *_, before, after), *_, (least, *_, other, last) = class_changes(
-        results
+    changes = class_changes(results)
+    (most, lost), (least, gained) = (
+        (number, 100 * (student - teacher))
+        for number, _, teacher, student in (changes[0], changes[-1])
     )
     return (
         "Class by class, the student's test accuracy is from "
-        f"{100 * (after - before):+.2f} points (class {most}) to "
-        f"{100 * (last - other):+.2f} (class {least}) of the teacher's."
+        f"{lost:+.2f} points (class {most}) to {gained:+.2f} (class {least}) "
+        "of the teacher's."
     )
 
 
