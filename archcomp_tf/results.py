@@ -54,8 +54,7 @@ def assemble_results(
     teacher = stages["teacher"]
     finals = trained(stages)
     # From several seeds; the network given is the best on validation.
-    given = {name: n.get("best", 0) for name, n in finals.items()}
-    given["teacher"] = 0
+    given = {"teacher": 0} | {name: n["best"] for name, n in finals.items()}
     tests = {
         name: [float(np.mean(one)) for one in trainings]
         for name, trainings in right.items()
