@@ -24,7 +24,6 @@ from archcomp_tf.corpus import FAILED, OK, Corpus, CorpusError, Record
 from archcomp_tf.cost import num_params
 from archcomp_tf.progress import Progress
 from archcomp_tf.task import Task
-from archcomp_tf.training import Recipe
 from archcomp_tf.trials import IDLE_SECONDS, ArchitectureOracle, LabelingTuner
 from archcomp_tf.workers import WorkerError, start_server, start_worker
 
@@ -85,15 +84,12 @@ class Labeler:
         self._error: Exception | None = None
 
     def __call__(
-        self,
-        architectures: Sequence[Architecture],
-        recipe: Recipe | None = None,
+        self, architectures: Sequence[Architecture]
     ) -> list[float | LabelError]:
         """Labels architectures, the known ones from the corpus.
 
         Args:
           architectures: N networks.
-          recipe: the training, in place of the task's.
 
         Returns:
           N validation accuracies in [0, 1], the reason in place of one that
@@ -104,10 +100,8 @@ class Labeler:
           keras_tuner.errors.FatalError: labels cannot be recorded, or the task
             cannot be trained on.
         """
-        recipe = recipe or self._task.recipe
-        keys = [
-            (a.fingerprint, self._task.seed, recipe.name) for a in architectures
-        ]
+        seed, recipe = self._task.seed, self._task.recipe.name
+        keys = [(a.fingerprint, seed, recipe) for a in architectures]
         todo = {
             key: architecture
             for key, architecture in zip(keys, architectures, strict=True)
@@ -116,7 +110,7 @@ class Labeler:
         if todo:
             self._open_corpus()  # before the first training, not after it
             self._progress = Progress("label", len(todo))
-            self._oracle.submit(list(todo.values()), recipe)
+            self._oracle.submit(list(todo.values()))
             if self._in_process:
                 self._tuner.search()
             else:
@@ -151,7 +145,6 @@ class Labeler:
     def _record(
         self,
         architecture: Architecture,
-        recipe: Recipe,
         accuracy: float,
         seconds: float,
         reason: str,
@@ -168,7 +161,7 @@ class Labeler:
                 status=FAILED if reason else OK,
                 reason=reason,
                 seed=self._task.seed,
-                recipe=recipe.name,
+                recipe=self._task.recipe.name,
                 seconds=round(seconds, 2),
             )
             self._corpus.append(record)

@@ -25,7 +25,7 @@ class Task:
 
     Attributes:
       dataset: trained on its train split, judged on its validation split.
-      recipe: the training, where a call asks for no other.
+      recipe: the training.
       seed: of the first weights and of the order of the images.
       teacher_logits: `[len(dataset.train), num_classes]` to distil from, or
         None.
@@ -38,7 +38,7 @@ class Task:
     teacher_logits: np.ndarray | None = None
     max_seconds: float = math.inf
 
-    def run(self, architecture: Architecture, recipe: Recipe) -> float:
+    def run(self, architecture: Architecture) -> float:
         """Trains the network; its validation accuracy in [0, 1].
 
         Raises:
@@ -47,12 +47,12 @@ class Task:
           Exception: whatever else the backend raises.
         """
         # A longer training is to be another draw, not the same one continued.
-        name = f"{architecture.fingerprint} {recipe.name} {self.seed}"
+        name = f"{architecture.fingerprint} {self.recipe.name} {self.seed}"
         seed = zlib.crc32(name.encode()) % 2**31
         return trained_accuracy(
             architecture,
             self.dataset,
-            recipe,
+            self.recipe,
             seed=seed,
             teacher_logits=self.teacher_logits,
             max_seconds=self.max_seconds,

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import dataclasses
-import json
 import math
 import os
 import tempfile
@@ -24,7 +22,6 @@ import keras_tuner
 from archcomp_tf import backend
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.task import Task
-from archcomp_tf.training import Recipe
 
 IDLE_SECONDS = 0.05  # between two questions of a tuner with nothing to do
 
@@ -47,15 +44,15 @@ class ArchitectureOracle(keras_tuner.Oracle):
     Nothing of it is written to the disk: the corpus is what remembers.
 
     Args:
-      on_end: called with each architecture, its recipe, its accuracy (NaN
-        where it failed), its seconds and why it failed.
+      on_end: called with each architecture, its accuracy (NaN where it
+        failed), its seconds and why it failed.
       waits: whether tuners wait for more when all are handed out; if not,
         they are told to stop.
     """
 
     def __init__(
         self,
-        on_end: Callable[[Architecture, Recipe, float, float, str], None],
+        on_end: Callable[[Architecture, float, float, str], None],
         waits: bool,
     ):
         super().__init__(
@@ -75,17 +72,12 @@ class ArchitectureOracle(keras_tuner.Oracle):
         self._heard: dict[str, float] = {}
 
     @keras_tuner.synchronized
-    def submit(
-        self, architectures: Sequence[Architecture], recipe: Recipe
-    ) -> None:
-        """Adds architectures to what is handed out, to be trained so."""
-        text = json.dumps(dataclasses.asdict(recipe))
-        self._queue.extend(
-            {"architecture": a.to_json(), "recipe": text} for a in architectures
-        )
+    def submit(self, architectures: Sequence[Architecture]) -> None:
+        """Adds architectures to what is handed out."""
+        self._queue.extend({"architecture": a.to_json()} for a in architectures)
 
     def populate_space(self, trial_id: str) -> dict:
-        """The next architecture and its recipe as hyperparameters."""
+        """The next architecture as a hyperparameter."""
         del trial_id
         if not self._queue:
             return {"status": _STATUS.IDLE if self.waits else _STATUS.STOPPED}
@@ -120,7 +112,7 @@ class ArchitectureOracle(keras_tuner.Oracle):
         elif not reason:
             reason = f"KerasTuner ended its trial as {trial.status}"
         self._forget(trial)
-        self._on_end(*_asked_for(trial), accuracy, seconds, reason)
+        self._on_end(_architecture(trial), accuracy, seconds, reason)
 
     def hear_of(self, trial_id: str) -> None:
         """Notes a sign of life of the tuner that runs the trial."""
@@ -157,7 +149,7 @@ class ArchitectureOracle(keras_tuner.Oracle):
         if trial is not None:
             self._forget(trial)
             seconds = time.monotonic() - self._begun[trial.trial_id]
-            self._on_end(*_asked_for(trial), math.nan, seconds, reason)
+            self._on_end(_architecture(trial), math.nan, seconds, reason)
 
     @keras_tuner.synchronized
     def lose(self, tuner_id: str, reason: str) -> None:
@@ -227,10 +219,10 @@ class LabelingTuner(keras_tuner.engine.base_tuner.BaseTuner):
         if self._session and not trial.trial_id.startswith(self._session):
             raise OtherSessionError("another chief has taken the place of ours")
         start = time.monotonic()
-        architecture, recipe = _asked_for(trial)
+        architecture = _architecture(trial)
         try:
             with self._signs_of_life(trial):
-                accuracy = self._task.run(architecture, recipe)
+                accuracy = self._task.run(architecture)
         except backend.errors() as error:
             # Not raised: KerasTuner would print all of it, and tell a chief in
             # another process nothing.  What counts is that there is a reason.
@@ -267,8 +259,7 @@ class LabelingTuner(keras_tuner.engine.base_tuner.BaseTuner):
                 thread.join(timeout=1)
 
 
-def _asked_for(trial: _Trial) -> tuple[Architecture, Recipe]:
-    """What a trial is to train, and how."""
+def _architecture(trial: _Trial) -> Architecture:
+    """What a trial is to train."""
     values = trial.hyperparameters.values
-    recipe = Recipe(**json.loads(values["recipe"]))
-    return Architecture.from_json(values["architecture"]), recipe
+    return Architecture.from_json(values["architecture"])

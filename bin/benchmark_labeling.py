@@ -143,7 +143,7 @@ def _networks(num: int | None = None):
     )
 
 
-def _labels(task, networks, path=None, recipe=None) -> list[float]:
+def _labels(task, networks, path=None) -> list[float]:
     import contextlib
 
     from archcomp_tf.corpus import Corpus
@@ -151,7 +151,7 @@ def _labels(task, networks, path=None, recipe=None) -> list[float]:
 
     labeler = Labeler(task, Corpus(path), num_workers=_WORKERS.value)
     with contextlib.closing(labeler):
-        return labeler(networks, recipe)
+        return labeler(networks)
 
 
 def _plain_label(architecture, data, seed: int) -> float:
@@ -278,7 +278,7 @@ def _rank() -> dict:
     ]
     recipe = dataclasses.replace(_recipe(), epochs=_LONG * _EPOCHS.value)
     longs = [
-        _labels(dataclasses.replace(task, seed=seed), front, recipe=recipe)
+        _labels(dataclasses.replace(task, seed=seed, recipe=recipe), front)
         for seed in (2, 3)
     ]
     long = np.mean(longs, axis=0)

@@ -79,8 +79,8 @@ def test_a_training_that_diverges_is_recorded_as_failed_and_the_rest_go_on():
 def test_a_network_that_the_backend_cannot_run_is_recorded_as_failed(
     monkeypatch,
 ):
-    def run(task, architecture, recipe):
-        del task, recipe
+    def run(task, architecture):
+        del task
         if architecture == ARCHITECTURES[1]:
             raise tf.errors.ResourceExhaustedError(
                 None, None, "no memory\n" * 99
@@ -171,12 +171,12 @@ def test_a_training_that_takes_too_long_is_recorded_as_failed(
 class _DeadlyTask(Task):
     """The second network ends, or holds up, whatever process trains it."""
 
-    def run(self, architecture, recipe):
+    def run(self, architecture):
         if architecture == ARCHITECTURES[1]:
-            if recipe.epochs == 1:
+            if self.recipe.epochs == 1:
                 os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(1000)
-        return super().run(architecture, recipe)
+        return super().run(architecture)
 
 
 def test_a_network_that_kills_its_workers_is_recorded_as_failed():

@@ -6,10 +6,8 @@ import keras_tuner
 import pytest
 
 from archcomp_tf.architecture import Architecture
-from archcomp_tf.training import Recipe
 from archcomp_tf.trials import ArchitectureOracle
 
-RECIPE = Recipe(epochs=3)
 ARCHITECTURES = [Architecture.parse(f"conv3x3-{n}") for n in (2, 3)]
 _STATUS = keras_tuner.engine.trial.TrialStatus
 
@@ -23,7 +21,7 @@ def ended():
 @pytest.fixture
 def oracle(ended):
     oracle = ArchitectureOracle(lambda *values: ended.append(values), True)
-    oracle.submit(ARCHITECTURES, RECIPE)
+    oracle.submit(ARCHITECTURES)
     return oracle
 
 
@@ -42,7 +40,7 @@ def test_each_architecture_is_handed_out_once_then_tuners_wait(oracle, ended):
         _STATUS.IDLE,
     ]
     _complete(oracle, trials[1], 0.75)
-    assert ended == [(ARCHITECTURES[1], RECIPE, 0.75, 2.0, "")]
+    assert ended == [(ARCHITECTURES[1], 0.75, 2.0, "")]
 
 
 @pytest.mark.parametrize("status", [_STATUS.FAILED, _STATUS.INVALID])
@@ -74,7 +72,7 @@ def test_a_trial_that_ended_leaves_nothing_behind(oracle):
 
 def test_trials_of_two_oracles_have_different_names(oracle):
     other = ArchitectureOracle(lambda *_: None, True)
-    other.submit(ARCHITECTURES, RECIPE)
+    other.submit(ARCHITECTURES)
     names = {o.create_trial("tuner0").trial_id for o in (oracle, other)}
     assert len(names) == 2
 
@@ -87,7 +85,7 @@ def test_a_lost_trial_is_handed_to_another_but_not_for_ever(oracle, ended):
     assert again.hyperparameters.values == first.hyperparameters.values
     assert not ended
     oracle.lose("tuner1", "its worker was killed")
-    ((architecture, _, accuracy, _, reason),) = ended
+    ((architecture, accuracy, _, reason),) = ended
     assert architecture == ARCHITECTURES[0] and math.isnan(accuracy)
     assert reason == "its worker was killed, 2 times"
 
