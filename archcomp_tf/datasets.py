@@ -145,44 +145,107 @@ def load(
         something else than images with class labels.
     """
     if name.endswith(".npz"):
-        arrays, num_classes = _read_npz(name), None
+        given, num_classes = _read_npz(name), None
     else:
-        arrays, num_classes = _read_tfds(name, data_dir)
-    return _with_test(name, arrays, num_classes, validation_fraction, seed)
+        given, num_classes = _read_tfds(name, data_dir)
+    fractions = {"validation": validation_fraction}
+    return _assembled(name, given, num_classes, fractions, seed)
 
 
-def _with_test(
+def of(
+    data: Dataset | tuple | Iterable,
+    *,
+    validation_fraction: float = 0.1,
+    test_fraction: float = 0.1,
+    seed: int = 0,
+) -> Dataset:
+    """Whatever a person has: a `Dataset`, arrays, or a `tf.data.Dataset`.
+
+    What shuffles comes in another order in each process; the splits are the
+    same all the same.
+
+    Args:
+      data: the data set itself; (images, labels): images
+        `[N, height, width(, channels)]` in uint8, or in floats in [0, 1] or
+        from 0 to 255, labels whole numbers `[N]` or `[N, 1]`, or one-hot
+        `[N, num_classes]`; or a `tf.data.Dataset` of them, batched or not.  A
+        tuple of two of these is training and test, as `load_data` of
+        `keras.datasets` gives them; of three training, validation and test.
+      validation_fraction: share of the images, in (0, 1), those of a split that
+        is given left out; not used where validation is given.
+      test_fraction: the same for the test.
+      seed: of the cuts.
+
+    Raises:
+      DataError: it cannot be used.
+    """
+    name, num_classes = "arrays", None
+    if isinstance(data, Dataset):
+        name, num_classes = data.name, data.num_classes
+    given = _given(data)
+    fractions = {"test": test_fraction, "validation": validation_fraction}
+    fractions = {n: f for n, f in fractions.items() if n not in given}
+    return _assembled(name, given, num_classes, fractions, seed)
+
+
+def _assembled(
     name: str,
-    arrays: Sequence[np.ndarray],
+    given: Mapping[str, Sequence[np.ndarray]],
     num_classes: int | None,
-    validation_fraction: float,
+    fractions: Mapping[str, float],
     seed: int,
 ) -> Dataset:
-    """Training images, their labels, and the same of the test split."""
-    _check_fraction("validation_fraction", validation_fraction)
-    splits = {"train": arrays[:2], "test": arrays[2:]}
-    (train, test), num_classes = _checked_splits(name, splits, num_classes)
-    train, validation = _cut(name, train, validation_fraction, seed)
-    return Dataset(name, num_classes, train, validation, test)
+    """The splits that are given, and those that are cut from training.
+
+    Args:
+      name: of the data set.
+      given: split -> (images, labels); "train" first.
+      num_classes: where it is known; else the training split says it.
+      fractions: split that is not given -> its share of training, in (0, 1).
+      seed: of the cuts.
+    """
+    for split, fraction in fractions.items():
+        if not 0 < fraction < 1:
+            raise DataError(
+                f"Expected a {split}_fraction between 0 and 1; got {fraction}."
+            )
+    if sum(fractions.values()) >= 1:
+        raise DataError(
+            "Expected fractions that leave images to learn from; got "
+            f"{' and '.join(map(str, fractions.values()))}."
+        )
+    splits, num_classes = _checked_splits(name, given, num_classes)
+    left = 1.0
+    for split, fraction in fractions.items():
+        splits["train"], splits[split] = _cut(
+            name, splits["train"], fraction / left, seed
+        )
+        left -= fraction
+    if not fractions:
+        # Brief trainings see the first images alone, which are to be of all
+        # classes.
+        order = np.random.default_rng(seed).permutation(len(splits["train"]))
+        splits["train"] = splits["train"][order]
+    return Dataset(name, num_classes, **splits)
 
 
 def _checked_splits(
     name: str,
     arrays: Mapping[str, Sequence[np.ndarray]],
     num_classes: int | None,
-) -> tuple[list[Split], int]:
-    """Splits, of (images, labels) each, and how many classes they are of.
+) -> tuple[dict[str, Split], int]:
+    """Splits by their names, and how many classes they are of.
 
     Where that is not known, the training split says it, which is the first.
     """
-    splits: list[Split] = []
+    splits: dict[str, Split] = {}
     for split, (images, labels) in arrays.items():
         found = _checked_split(name, split, images, labels, num_classes)
         if num_classes is None:
             num_classes = int(found.labels.max()) + 1
-        splits.append(found)
-    shape = splits[0].images.shape[1:]
-    for split, found in zip(arrays, splits, strict=True):
+        splits[split] = found
+    shape = splits["train"].images.shape[1:]
+    for split, found in splits.items():
         if found.images.shape[1:] != shape:
             raise DataError(
                 f"{name}: training images are {shape} but {split} images "
@@ -192,44 +255,21 @@ def _checked_splits(
     return splits, num_classes
 
 
-def of(
-    data: Dataset | tuple | Iterable, *, validation_fraction: float, seed: int
-) -> Dataset:
-    """Whatever a person has: a `Dataset`, arrays, or a `tf.data.Dataset`.
-
-    Args:
-      data: the data set itself; (images, labels), see `from_arrays`; or batches
-        of them, see `from_batches`.  A tuple of two of these is training and
-        test, as `load_data` of `keras.datasets` gives them; of three training,
-        validation and test.
-      validation_fraction: share of the images, in (0, 1), those of a split that
-        is given left out; not used where validation is given.
-      seed: of the cuts.
-
-    Raises:
-      DataError: it cannot be used.
-    """
+def _given(data: Dataset | tuple | Iterable) -> dict[str, list[np.ndarray]]:
+    """Split -> (images, labels), of whatever a person has."""
     if isinstance(data, Dataset):
-        splits = (getattr(data, name) for name in _SPLITS)
-        arrays = [(split.images, split.labels) for split in splits]
-        return _of_three(data.name, arrays, data.num_classes, seed)
-    cut = {"validation_fraction": validation_fraction, "seed": seed}
-    if not isinstance(data, tuple | list):
-        return from_batches(data, **cut)
-    are_splits = all(map(_is_split, data))
-    if len(data) == 2 and are_splits:
-        train, test = map(_arrays, ("train split", "test split"), data)
-        return _with_test("arrays", [*train, *test], None, **cut)
-    if len(data) == 2:
-        return from_arrays(*data, **cut)
-    # Three in a list are batches.
-    if len(data) == 3 and are_splits and isinstance(data, tuple):
-        arrays = [
-            _arrays(f"{name} split", split)
-            for name, split in zip(_SPLITS, data, strict=True)
-        ]
-        return _of_three("arrays", arrays, None, seed)
-    return from_batches(data, **cut)
+        splits = {name: getattr(data, name) for name in _SPLITS}
+        return {n: [s.images, s.labels] for n, s in splits.items()}
+    names, parts = ("train",), [data]
+    if isinstance(data, tuple | list) and all(map(_is_split, data)):
+        if len(data) == 2:
+            names, parts = ("train", "test"), data
+        elif len(data) == 3 and isinstance(data, tuple):  # a list: batches
+            names, parts = _SPLITS, data
+    return {
+        name: _arrays(f"{name} split", part)
+        for name, part in zip(names, parts, strict=True)
+    }
 
 
 def _is_split(part: Any) -> bool:
@@ -239,93 +279,14 @@ def _is_split(part: Any) -> bool:
     return not hasattr(part, "shape") and hasattr(part, "__iter__")
 
 
-def _arrays(where: str, split: Any) -> list[np.ndarray]:
-    """All images and all labels of what `_is_split`."""
-    if isinstance(split, tuple | list):
-        return [np.asarray(part) for part in split]
-    return _in_one_order(*_gathered(where, split))
-
-
-def _of_three(
-    name: str,
-    arrays: Sequence[Sequence[np.ndarray]],
-    num_classes: int | None,
-    seed: int,
-) -> Dataset:
-    """Training, validation and test as they are, but for training's order.
-
-    Brief trainings see the first images alone, which are to be of all classes.
-    """
-    (train, *others), num_classes = _checked_splits(
-        name, dict(zip(_SPLITS, arrays, strict=True)), num_classes
-    )
-    order = np.random.default_rng(seed).permutation(len(train))
-    return Dataset(name, num_classes, train[order], *others)
-
-
-def from_arrays(
-    images: np.ndarray,
-    labels: np.ndarray,
-    *,
-    name: str = "arrays",
-    validation_fraction: float = 0.1,
-    test_fraction: float = 0.1,
-    seed: int = 0,
-) -> Dataset:
-    """Cuts arrays into the three splits, by class.
-
-    Args:
-      images: uint8, or float in [0, 1] or from 0 to 255:
-        `[N, height, width(, channels)]`.
-      labels: whole numbers `[N]` or `[N, 1]`, or one-hot `[N, num_classes]`.
-      name: what the data set is called in reports.
-      validation_fraction: share of all images, in (0, 1).
-      test_fraction: share of all images, in (0, 1).
-      seed: of the cuts.
-
-    Raises:
-      DataError: the arrays cannot be used.
-    """
-    images, labels = np.asarray(images), np.asarray(labels)
-    fractions = {
-        "validation_fraction": validation_fraction,
-        "test_fraction": test_fraction,
-    }
-    for what, fraction in fractions.items():
-        _check_fraction(what, fraction)
-    if validation_fraction + test_fraction >= 1:
-        raise DataError(
-            "Expected a validation_fraction and a test_fraction that leave "
-            f"images to learn from; got {validation_fraction} and "
-            f"{test_fraction}."
-        )
-    whole = _checked_split(name, "only", images, labels, None)
-    num_classes = int(whole.labels.max()) + 1
-    _check_classes(name, whole.labels, num_classes)
-    rest, test = _cut(name, whole, test_fraction, seed)
-    share = validation_fraction / (1 - test_fraction)
-    train, validation = _cut(name, rest, share, seed)
-    return Dataset(name, num_classes, train, validation, test)
-
-
-def from_batches(
-    batches: Iterable[tuple[np.ndarray, np.ndarray]], **kwargs
-) -> Dataset:
-    """The same for a `tf.data.Dataset` of (images, labels), batched or not.
-
-    A data set that shuffles comes in another order in each process; the splits
-    are the same all the same.
-
-    Args:
-      batches: read once, whole.
-      **kwargs: of `from_arrays`.
-
-    Raises:
-      DataError: it holds something else, nothing, images of many shapes, or
-        never ends.
-    """
-    arrays = _in_one_order(*_gathered("data set", batches))
-    return from_arrays(*arrays, **kwargs)
+def _arrays(where: str, data: Any) -> list[np.ndarray]:
+    """All images and all labels, of a pair of arrays or of batches."""
+    if isinstance(data, tuple | list) and len(data) == 2:
+        return [np.asarray(part) for part in data]
+    images, labels = _gathered(where, data)
+    # In one order, whatever order they came in.
+    order = np.argsort([digest_of(image) for image in images])
+    return [images[order], labels[order]]
 
 
 def _gathered(
@@ -376,12 +337,6 @@ def _gathered(
     return np.concatenate(images), np.concatenate(labels)
 
 
-def _in_one_order(images: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
-    """The same images and labels, in whatever order they came."""
-    order = np.argsort([digest_of(image) for image in images])
-    return [images[order], labels[order]]
-
-
 def _is_single(image: np.ndarray, label: np.ndarray) -> bool:
     """Whether it is one image with its class, as a number or one-hot."""
     if label.ndim != 1 or image.ndim != 3:
@@ -401,7 +356,7 @@ def _check_classes(where: str, labels: np.ndarray, num_classes: int) -> None:
         )
 
 
-def _read_npz(path: str) -> list[np.ndarray]:
+def _read_npz(path: str) -> dict[str, list[np.ndarray]]:
     if not pathlib.Path(path).is_file():
         raise DataError(f"There is no file {path}.")
     try:
@@ -416,7 +371,8 @@ def _read_npz(path: str) -> list[np.ndarray]:
                     f"{', '.join(missing)} missing, "
                     f"{', '.join(file.keys()) or 'none'} found."
                 )
-            return [file[key] for key in _NPZ_KEYS]
+            arrays = [file[key] for key in _NPZ_KEYS]
+            return {"train": arrays[:2], "test": arrays[2:]}
     except DataError:
         raise
     except _UNREADABLE as error:
@@ -425,7 +381,9 @@ def _read_npz(path: str) -> list[np.ndarray]:
         )
 
 
-def _read_tfds(name: str, data_dir: str | None) -> tuple[list[np.ndarray], int]:
+def _read_tfds(
+    name: str, data_dir: str | None
+) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], int]:
     import tensorflow_datasets as tfds
 
     if name == "digits":
@@ -457,7 +415,7 @@ def _read_tfds(name: str, data_dir: str | None) -> tuple[list[np.ndarray], int]:
         )
     # Of images whose shape is not known TFDS would fill up the smaller ones.
     known = None not in builder.info.features["image"].shape
-    arrays = []
+    given = {}
     for split in ("train", "test"):
         batches = tfds.as_numpy(
             builder.as_dataset(
@@ -466,8 +424,8 @@ def _read_tfds(name: str, data_dir: str | None) -> tuple[list[np.ndarray], int]:
                 as_supervised=True,
             )
         )
-        arrays.extend(_gathered(f"{name}, {split} split", batches))
-    return arrays, builder.info.features["label"].num_classes
+        given[split] = _gathered(f"{name}, {split} split", batches)
+    return given, builder.info.features["label"].num_classes
 
 
 def _checked_split(
@@ -571,11 +529,6 @@ def _pixels(where: str, images: np.ndarray) -> np.ndarray:
         "first belongs into the model: Rescaling, Normalization, a "
         "preprocess_input."
     )
-
-
-def _check_fraction(name: str, fraction: float) -> None:
-    if not 0 < fraction < 1:
-        raise DataError(f"Expected a {name} between 0 and 1; got {fraction}.")
 
 
 def _cut(

@@ -35,7 +35,6 @@ from archcomp_tf.corpus import Record
 from archcomp_tf.embedding import learn_embedding
 from archcomp_tf.environment import environment
 from archcomp_tf.finals import folder_of, train_controls, train_student
-from archcomp_tf.fitting import MIN_LABELS
 from archcomp_tf.forecast import forecast, forecast_lines
 from archcomp_tf.limits import Limits
 from archcomp_tf.objective import Objective
@@ -107,8 +106,8 @@ def compress(
         kept, and decide whether it is given values from 0 to 1 or from 0 to
         255.
       dataset: arrays (images, labels) or a `tf.data.Dataset` of them, from
-        which `datasets.from_arrays` cuts validation and test splits; or a tuple
-        of two of them, training and test, or of three, validation between;
+        which validation and test splits are cut; or a tuple of two of them,
+        training and test, or of three, validation between, see `datasets.of`;
         or a name or an `.npz` file for `datasets.load`; or a `Dataset`.
       objective: what to look for, or `Limits` that the student must keep to.
       num_labels: how many networks are trained for the search.
@@ -141,9 +140,7 @@ def compress(
         config.copy_and_resolve_references() if config else default_config()
     )
     check_number("seed", seed, 0, MAX_SEED, whole=True)
-    # The accuracy head needs some to learn from, and one is to be proposed.
-    least = 1 if config.corpus else MIN_LABELS + 1
-    check_number("num_labels", num_labels, least, whole=True)
+    check_number("num_labels", num_labels, 1, whole=True)
     if not isinstance(objective, Limits | Objective):
         raise TypeError(
             "Expected an objective: LogParams, Tolerance, Budget, N2NReward or "

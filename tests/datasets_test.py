@@ -534,10 +534,10 @@ def test_prepared_fashion_mnist_is_read_without_a_network():
 def test_arrays_are_cut_into_three_splits_by_class():
     images = np.arange(80 * 4, dtype=np.uint8).reshape(80, 2, 2) % 251
     labels = np.arange(80) % 4
-    dataset = datasets.from_arrays(
-        images, labels, name="mine", validation_fraction=0.2, test_fraction=0.25
+    dataset = datasets.of(
+        (images, labels), validation_fraction=0.2, test_fraction=0.25
     )
-    assert (dataset.name, dataset.input_shape) == ("mine", (2, 2, 1))
+    assert (dataset.name, dataset.input_shape) == ("arrays", (2, 2, 1))
     sizes = {"train": 11, "validation": 4, "test": 5}  # of each class
     for name, each in sizes.items():
         split = getattr(dataset, name)
@@ -553,7 +553,7 @@ def test_one_hot_labels_are_read_as_classes(dtype):
     images = np.zeros((40, 2, 2, 1), np.float32)
     labels = np.arange(40) % 4
     one, other = (
-        datasets.from_arrays(images, given)
+        datasets.of((images, given))
         for given in (labels, np.eye(4, dtype=dtype)[labels])
     )
     np.testing.assert_array_equal(one.test.labels, other.test.labels)
@@ -568,7 +568,7 @@ def test_a_tf_data_set_is_read_batched_or_not(batch_size, one_hot):
     data = tf.data.Dataset.from_tensor_slices((images, given))
     if batch_size:
         data = data.batch(batch_size)
-    read = datasets.from_batches(data)
+    read = datasets.of(data)
     label_of = dict(zip(images[:, 0, 0, 0], labels, strict=True))
     seen = []
     for split in (read.train, read.validation, read.test):
@@ -582,11 +582,10 @@ def test_a_tf_data_set_that_shuffles_is_cut_alike_each_time():
     images = np.random.default_rng(0).random((40, 2, 2, 1), np.float32)
     data = tf.data.Dataset.from_tensor_slices((images, np.arange(40) % 4))
     one, other = (
-        datasets.from_batches(data.shuffle(40, seed=seed).batch(8))
-        for seed in (1, 2)
+        datasets.of(data.shuffle(40, seed=seed).batch(8)) for seed in (1, 2)
     )
     assert one.digest == other.digest
-    assert one.digest != datasets.from_batches(data, seed=1).digest
+    assert one.digest != datasets.of(data, seed=1).digest
 
 
 @pytest.mark.parametrize("num_splits", [2, 3])
@@ -610,15 +609,14 @@ def test_splits_that_shuffle_are_the_same_each_time(num_splits):
     [
         ((1.5, 0.1), "a validation_fraction between 0 and 1; got 1.5"),
         ((0.1, 0.0), "a test_fraction between 0 and 1; got 0.0"),
-        ((0.6, 0.4), "leave images to learn from; got 0.6 and 0.4"),
+        ((0.6, 0.4), "leave images to learn from; got 0.4 and 0.6"),
     ],
 )
 def test_fractions_that_leave_nothing_are_refused(fractions, message):
     validation_fraction, test_fraction = fractions
     with pytest.raises(DataError, match=message):
-        datasets.from_arrays(
-            np.zeros((40, 2, 2), np.uint8),
-            np.arange(40) % 4,
+        datasets.of(
+            (np.zeros((40, 2, 2), np.uint8), np.arange(40) % 4),
             validation_fraction=validation_fraction,
             test_fraction=test_fraction,
         )
@@ -627,7 +625,7 @@ def test_fractions_that_leave_nothing_are_refused(fractions, message):
 def test_a_data_set_that_never_ends_is_refused():
     data = tf.data.Dataset.from_tensor_slices((np.zeros((4, 2, 2)), range(4)))
     with pytest.raises(DataError, match="repeats without an end"):
-        datasets.from_batches(data.batch(2).repeat())
+        datasets.of(data.batch(2).repeat())
 
 
 def test_a_data_set_of_keras_is_read_once():
@@ -639,7 +637,7 @@ def test_a_data_set_of_keras_is_read_once():
             labels = np.arange(8) % 4
             return np.full((8, 2, 2, 1), index % 5 / 5, np.float32), labels
 
-    read = datasets.from_batches(Batches())
+    read = datasets.of(Batches())
     splits = (read.train, read.validation, read.test)
     assert sum(map(len, splits)) == 5 * 8
 
@@ -649,7 +647,7 @@ def test_images_as_high_as_there_are_classes_are_images(channels):
     images = np.random.default_rng(0).random((80, 4, 4, channels), np.float32)
     labels = np.eye(4)[np.arange(80) % 4]
     data = tf.data.Dataset.from_tensor_slices((images, labels))
-    read = datasets.from_batches(data)
+    read = datasets.of(data)
     assert (read.input_shape, read.num_classes) == ((4, 4, channels), 4)
 
 
@@ -687,7 +685,7 @@ def test_splits_that_are_given_stay_what_they_are(form):
     ):
         assert len(split) == num and np.all(split.images == shade)
     assert read.num_classes == 4
-    # In an order of no meaning, see `_shuffled`.
+    # In an order of no meaning.
     assert read.train.labels.tolist() != [*range(4)] * 10
 
     read = datasets.of((train, test), **cut)
@@ -739,7 +737,7 @@ def test_a_data_set_made_by_hand_is_checked():
 def test_a_tf_data_set_with_images_of_many_shapes_is_refused():
     message = r"one shape; got \(5, 4, 3\), \(6, 4, 3\), \(7, 4, 3\) and others"
     with pytest.raises(DataError, match=message):
-        datasets.from_batches(_data_of_sizes(5, 6, 7, 8))
+        datasets.of(_data_of_sizes(5, 6, 7, 8))
 
 
 @pytest.mark.parametrize(
@@ -753,11 +751,11 @@ def test_a_tf_data_set_with_images_of_many_shapes_is_refused():
 )
 def test_data_that_is_no_data_set_is_refused(batches, message):
     with pytest.raises(DataError, match=message):
-        datasets.from_batches(batches)
+        datasets.of(batches)
 
 
 def test_classes_may_be_false_and_true():
     images = np.arange(40 * 4, dtype=np.uint8).reshape(40, 2, 2)
-    read = datasets.from_arrays(images, np.arange(40) % 2 == 1)
+    read = datasets.of((images, np.arange(40) % 2 == 1))
     assert read.num_classes == 2
     assert read.train.labels.dtype == np.int32
