@@ -8,10 +8,19 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 
 from archcomp_tf.architecture import Architecture
-from archcomp_tf.limits import MEASURED, Costs, LimitError, Limits
+from archcomp_tf.limits import (
+    MEASURED,
+    Costs,
+    LimitError,
+    Limits,
+    excess,
+    shares,
+)
+from archcomp_tf.objective import ROUNDING
 from archcomp_tf.progress import Progress
 from archcomp_tf.samples import initial_samples
 from archcomp_tf.search_space import SearchSpace
@@ -43,7 +52,8 @@ class Allowance:
         workdir: WorkingDirectory,
         seed: int,
     ):
-        self._limits = limits
+        self._given = limits.given if limits else {}
+        self._beside = limits.beside_objective if limits else {}
         self._space = space
         self._images = space.input_shape, space.num_classes
         self._workdir = workdir
@@ -51,9 +61,7 @@ class Allowance:
 
     def keeps(self, architecture: Architecture) -> bool:
         """Whether an untrained network keeps to the limits on its costs."""
-        return self._limits is None or self._limits.kept_by(
-            architecture, *self._images, self._measured
-        )
+        return all(share <= 1 for _, _, share in self._shares(architecture))
 
     def excess(self, architecture: Architecture) -> float:
         """The largest share that a network takes of a limit.
@@ -61,15 +69,13 @@ class Allowance:
         Of those that the objective knows nothing of, and in a moment: costs
         that would have to be measured are guessed.
         """
-        return self._excess(
-            self._limits and self._limits.beside_objective, architecture
-        )
+        return self._guessed_excess(self._beside, architecture)
 
     def check(self) -> None:
         """Raises LimitError where no network of the space seems to keep all."""
-        excess = functools.partial(self._excess, self._limits)
-        (sample,) = initial_samples(self._space, 1, self._seed, excess)
-        if excess(sample) > 1:
+        guessed = functools.partial(self._guessed_excess, self._given)
+        (sample,) = initial_samples(self._space, 1, self._seed, guessed)
+        if guessed(sample) > 1:
             found = "No network of the space was found that keeps to the limits"
             raise self._error(found, [sample])
 
@@ -88,8 +94,10 @@ class Allowance:
         self, found: str, architectures: Sequence[Architecture]
     ) -> LimitError:
         """With that of networks that break limits which breaks them least."""
-        limits, arguments = self._limits, (*self._images, self._measured)
-        nearest = min(architectures, key=lambda a: limits.excess(a, *arguments))
+        nearest = min(
+            architectures,
+            key=lambda a: max(share for _, _, share in self._shares(a)),
+        )
         return LimitError(
             f"{found}. The nearest is {nearest.compact}: "
             f"{'; '.join(self.broken(nearest))}."
@@ -104,21 +112,26 @@ class Allowance:
           architecture: the network.
           accuracy_drop: what it lost once it was trained, in [0, 1].
         """
-        if self._limits is None:
-            return []
-        return self._limits.broken(
-            architecture,
-            *self._images,
-            self._measured,
-            accuracy_drop=accuracy_drop,
-        )
+        shares_of_all = self._shares(architecture)
+        values = {n: cost for n, cost, share in shares_of_all if share > 1}
+        allowed = self._given.get("max_accuracy_drop", math.inf)
+        if accuracy_drop > allowed + ROUNDING:
+            values["max_accuracy_drop"] = accuracy_drop
+        return [
+            f"{name} is {self._given[name]:,} and it has {value:,.6g}"
+            for name, value in values.items()
+        ]
 
-    def _excess(
-        self, limits: Limits | None, architecture: Architecture
+    def _shares(
+        self, architecture: Architecture
+    ) -> Iterator[tuple[str, float, float]]:
+        """What it takes of each limit, measured where that is needed."""
+        return shares(self._given, architecture, *self._images, self._measured)
+
+    def _guessed_excess(
+        self, given: Mapping[str, float], architecture: Architecture
     ) -> float:
-        if limits is None:
-            return 0.0
-        return limits.excess(architecture, *self._images, self._surrogates)
+        return excess(given, architecture, *self._images, self._surrogates)
 
     @functools.cached_property
     def _surrogates(self) -> Costs:
@@ -165,5 +178,5 @@ class Allowance:
         return {
             name: functools.partial(measure, name)
             for name in MEASURED
-            if name in self._limits.given
+            if name in self._given
         }

@@ -16,7 +16,7 @@ from archcomp_tf import cost
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
 from archcomp_tf.layer import Shape
-from archcomp_tf.objective import ROUNDING, Budget, Objective, Tolerance
+from archcomp_tf.objective import Budget, Objective, Tolerance
 
 # Name of a limit -> the cost of (architecture, input_shape, num_classes).
 Costs = Mapping[str, Callable[[Architecture, Shape, int], float]]
@@ -126,83 +126,41 @@ class Limits:
         return Budget(min(size for size in sizes if size is not None))
 
     @property
-    def beside_objective(self) -> Limits | None:
-        """Those that `objective` does not know of, if there are any."""
+    def beside_objective(self) -> dict[str, Any]:
+        """Those that `objective` does not know of, by name."""
         known = "max_accuracy_drop" if self.max_accuracy_drop else "max_params"
-        rest = {k: v for k, v in self.given.items() if k != known}
-        return Limits(**rest) if rest else None
+        return {k: v for k, v in self.given.items() if k != known}
 
-    def kept_by(
-        self,
-        architecture: Architecture,
-        input_shape: Shape,
-        num_classes: int,
-        measured: Costs = MEASURED,
-    ) -> bool:
-        """Whether an untrained network keeps to the limits on its costs.
 
-        Args:
-          architecture: the network.
-          input_shape: (height, width, channels) of an image.
-          num_classes: number of logits.
-          measured: in place of what takes seconds: what remembers it, or
-            guesses as `surrogates.Surrogate` does; where one is not in here,
-            it does not count.
-        """
-        shares = self._shares(architecture, input_shape, num_classes, measured)
-        return all(share <= 1 for _, _, share in shares)
+def shares(
+    limits: Mapping[str, float],
+    architecture: Architecture,
+    input_shape: Shape,
+    num_classes: int,
+    measured: Costs = MEASURED,
+) -> Iterator[tuple[str, float, float]]:
+    """What an untrained network takes of limits on its costs.
 
-    def excess(
-        self,
-        architecture: Architecture,
-        input_shape: Shape,
-        num_classes: int,
-        measured: Costs = MEASURED,
-    ) -> float:
-        """The largest cost as a multiple of its limit; arguments as above."""
-        shares = self._shares(architecture, input_shape, num_classes, measured)
-        return max((share for _, _, share in shares), default=0.0)
+    What is counted comes before what has to be built and measured.
 
-    def broken(
-        self,
-        architecture: Architecture,
-        input_shape: Shape,
-        num_classes: int,
-        measured: Costs = MEASURED,
-        *,
-        accuracy_drop: float = 0.0,
-    ) -> list[str]:
-        """Which limits a network breaks, each as a sentence.
+    Args:
+      limits: some of those of a `Limits`, by name.
+      architecture: the network.
+      input_shape: (height, width, channels) of an image.
+      num_classes: number of logits.
+      measured: in place of what takes seconds: what remembers it, or guesses as
+        `surrogates.Surrogate` does; where one is not in here, it does not
+        count.
 
-        Args:
-          architecture: as above, like the next three.
-          input_shape: see there.
-          num_classes: see there.
-          measured: see there.
-          accuracy_drop: what the trained network lost, in [0, 1].
-        """
-        shares = self._shares(architecture, input_shape, num_classes, measured)
-        values = {name: value for name, value, share in shares if share > 1}
-        if self.max_accuracy_drop is not None:
-            if accuracy_drop > self.max_accuracy_drop + ROUNDING:
-                values["max_accuracy_drop"] = accuracy_drop
-        return [
-            f"{name} is {self.given[name]:,} and it has {value:,.6g}"
-            for name, value in values.items()
-        ]
+    Yields:
+      The name of a limit, the cost, and its share of the limit.
+    """
+    for name, cost_of in {**_COUNTED, **measured}.items():
+        if name in limits:
+            value = cost_of(architecture.compact, input_shape, num_classes)
+            yield name, value, value / limits[name]
 
-    def _shares(
-        self,
-        architecture: Architecture,
-        input_shape: Shape,
-        num_classes: int,
-        measured: Costs,
-    ) -> Iterator[tuple[str, float, float]]:
-        """Name of each limit on a cost, the cost, and its share of the limit.
 
-        What is counted comes before what has to be built and measured.
-        """
-        for name, cost_of in {**_COUNTED, **measured}.items():
-            if name in self.given:
-                value = cost_of(architecture.compact, input_shape, num_classes)
-                yield name, value, value / self.given[name]
+def excess(limits: Mapping[str, float], *arguments: Any) -> float:
+    """The largest of the `shares`, whose arguments these are; 0 of none."""
+    return max((s for _, _, s in shares(limits, *arguments)), default=0.0)

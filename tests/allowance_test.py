@@ -58,6 +58,18 @@ def test_limits_that_nothing_comes_near_are_named_with_the_nearest(tmp_path):
     _run(tmp_path / "wide", **{"limits.max_params": 500}).allowance.check()
 
 
+def test_broken_limits_are_named_with_what_was_allowed_and_what_it_is(tmp_path):
+    size = cost.num_params(NETWORK, tiny.SHAPE, tiny.NUM_CLASSES)
+    changes = {"max_params": size - 1, "max_flops": 10**9}
+    changes |= {"max_accuracy_drop": 0.01}
+    run = _run(tmp_path, **{f"limits.{k}": v for k, v in changes.items()})
+    assert run.allowance.broken(NETWORK, accuracy_drop=0.025) == [
+        f"max_params is {size - 1:,} and it has {size:,}",
+        "max_accuracy_drop is 0.01 and it has 0.025",
+    ]
+    assert len(run.allowance.broken(NETWORK, accuracy_drop=0.01)) == 1
+
+
 def test_only_what_the_objective_does_not_know_is_in_excess(tmp_path):
     changes = {"limits.max_params": 10, "limits.max_ram_bytes": 32 * 5 * 5}
     run = _run(tmp_path, **changes)

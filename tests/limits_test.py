@@ -6,7 +6,7 @@ import pytest
 from archcomp_tf import cost
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
-from archcomp_tf.limits import Limits
+from archcomp_tf.limits import Limits, excess, shares
 from archcomp_tf.litert import file_bytes
 from archcomp_tf.objective import Budget, Tolerance
 
@@ -15,6 +15,10 @@ SHAPE = (8, 8, 1), 4
 PARAMS = cost.num_params(NETWORK, *SHAPE)
 FLOPS = cost.num_flops(NETWORK, *SHAPE)
 RAM = (8 * 8 + 4 * 4) * 6  # bytes in int8: the pool reads one and gives one
+
+
+def _is_kept(limits: Limits) -> bool:
+    return excess(limits.given, NETWORK, *SHAPE) <= 1
 
 
 @pytest.mark.parametrize(
@@ -48,20 +52,20 @@ def test_numbers_of_any_kind_are_plain_ones():
     [("max_params", PARAMS), ("max_flops", FLOPS), ("max_ram_bytes", RAM)],
 )
 def test_a_cost_of_exactly_the_limit_keeps_it(name, value):
-    assert Limits(**{name: value}).kept_by(NETWORK, *SHAPE)
-    assert not Limits(**{name: value - 1}).kept_by(NETWORK, *SHAPE)
+    assert _is_kept(Limits(**{name: value}))
+    assert not _is_kept(Limits(**{name: value - 1}))
 
 
 def test_all_limits_must_be_kept():
-    assert Limits(PARAMS, FLOPS).kept_by(NETWORK, *SHAPE)
-    assert not Limits(PARAMS, FLOPS - 1).kept_by(NETWORK, *SHAPE)
-    assert not Limits(PARAMS - 1, FLOPS).kept_by(NETWORK, *SHAPE)
+    assert _is_kept(Limits(PARAMS, FLOPS))
+    assert not _is_kept(Limits(PARAMS, FLOPS - 1))
+    assert not _is_kept(Limits(PARAMS - 1, FLOPS))
 
 
 def test_the_bytes_are_those_of_the_int8_file():
     size = file_bytes(build(NETWORK, *SHAPE))
-    assert Limits(max_file_bytes=size).kept_by(NETWORK, *SHAPE)
-    assert not Limits(max_file_bytes=size - 1).kept_by(NETWORK, *SHAPE)
+    assert _is_kept(Limits(max_file_bytes=size))
+    assert not _is_kept(Limits(max_file_bytes=size - 1))
 
 
 @pytest.mark.parametrize(
@@ -72,43 +76,47 @@ def test_the_bytes_are_those_of_the_int8_file():
     ],
 )
 def test_the_objective_knows_of_one_limit(known, rest):
-    assert Limits(**known).beside_objective is None
-    assert Limits(**known, **rest).beside_objective == Limits(**rest)
+    assert Limits(**known).beside_objective == {}
+    assert Limits(**known, **rest).beside_objective == rest
 
 
 def test_what_takes_seconds_can_be_guessed_or_left_out():
-    limits = Limits(max_params=PARAMS, max_file_bytes=100)
-    assert limits.excess(NETWORK, *SHAPE) > 1
-    assert limits.excess(NETWORK, *SHAPE, {}) == 1
+    limits = {"max_params": PARAMS, "max_file_bytes": 100}
+    assert excess(limits, NETWORK, *SHAPE) > 1
+    assert excess(limits, NETWORK, *SHAPE, {}) == 1
     guesses = {"max_file_bytes": lambda *_: 150, "max_latency_ms": None}
-    assert limits.excess(NETWORK, *SHAPE, guesses) == 1.5
+    assert excess(limits, NETWORK, *SHAPE, guesses) == 1.5
 
 
 def test_a_latency_is_measured_and_a_removed_layer_takes_no_time():
-    assert Limits(max_latency_ms=1000.0).kept_by(NETWORK, *SHAPE)
-    assert not Limits(max_latency_ms=1e-6).kept_by(NETWORK, *SHAPE)
+    assert _is_kept(Limits(max_latency_ms=1000.0))
+    assert not _is_kept(Limits(max_latency_ms=1e-6))
     padded = Architecture.parse(f"{NETWORK} identity")
-    limits = Limits(max_latency_ms=1.0)
+    limits = {"max_latency_ms": 1.0}
     asked = []
     remembered = {"max_latency_ms": lambda *args: asked.append(args) or 2.0}
-    assert limits.excess(padded, *SHAPE, remembered) == 2
-    assert limits.excess(NETWORK, *SHAPE, remembered) == 2
+    assert excess(limits, padded, *SHAPE, remembered) == 2
+    assert excess(limits, NETWORK, *SHAPE, remembered) == 2
     assert asked == 2 * [(NETWORK, *SHAPE)]
 
 
 def test_the_excess_is_the_largest_share_of_a_limit():
-    assert Limits(PARAMS // 2, 10 * FLOPS).excess(
-        NETWORK, *SHAPE
-    ) == pytest.approx(PARAMS / (PARAMS // 2))
-    assert Limits(max_accuracy_drop=0.1).excess(NETWORK, *SHAPE) == 0
+    limits = {"max_flops": 10 * FLOPS, "max_params": PARAMS // 2}
+    assert [*shares(limits, NETWORK, *SHAPE)] == [
+        ("max_params", PARAMS, PARAMS / (PARAMS // 2)),
+        ("max_flops", FLOPS, 0.1),
+    ]
+    assert excess(limits, NETWORK, *SHAPE) == PARAMS / (PARAMS // 2)
+    assert excess({"max_accuracy_drop": 0.1}, NETWORK, *SHAPE) == 0
 
 
-def test_broken_limits_are_named_with_what_was_allowed_and_what_it_is():
-    limits = Limits(PARAMS - 1, FLOPS, max_accuracy_drop=0.01)
-    (params, drop) = limits.broken(NETWORK, *SHAPE, accuracy_drop=0.025)
-    assert params == f"max_params is {PARAMS - 1} and it has {PARAMS}"
-    assert drop == "max_accuracy_drop is 0.01 and it has 0.025"
-    assert len(limits.broken(NETWORK, *SHAPE, accuracy_drop=0.01)) == 1
+def test_what_is_measured_comes_last():
+    limits = {"max_latency_ms": 1.0, "max_params": PARAMS}
+    asked = []
+    measured = {"max_latency_ms": lambda *_: asked.append(1) or 2.0}
+    taken = shares(limits, NETWORK, *SHAPE, measured)
+    assert next(taken) == ("max_params", PARAMS, 1) and not asked
+    assert next(taken) == ("max_latency_ms", 2.0, 2.0) and asked
 
 
 @pytest.mark.parametrize(
