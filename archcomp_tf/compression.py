@@ -53,18 +53,20 @@ from archcomp_tf.search_space import SearchSpace
 _LOGGER = logging.getLogger(__name__)
 
 
-def num_samples(num_labels: int, num_known: int = 0) -> int:
-    """How many of so many labels a search spends on samples, by default.
+def num_samples(num_labels: int, num_known: int = 0, wanted: int = 0) -> int:
+    """How many of so many labels a search spends on samples.
 
-    Half of them and 16 at most, but no fewer than the accuracy head lacks; none
-    where it lacks none.
+    No fewer than the accuracy head lacks, and none where it lacks none.
 
     Args:
       num_labels: of the search.
       num_known: labels that are known before, of members of the space.
+      wanted: 0 for the default, half of the labels and 16 at most.
     """
     lacking = MIN_LABELS - num_known
-    return min(16, max(lacking, num_labels // 2)) if lacking > 0 else 0
+    if lacking <= 0:
+        return 0
+    return max(lacking, wanted or min(16, num_labels // 2))
 
 
 def search(
@@ -161,8 +163,8 @@ def search(
     )
     ledger.round_size(labels_a_round)  # refuses what is no such number
     if num_initial is None:
-        num_initial = min(num_labels, num_samples(num_labels, ledger.num_ok))
-    check_num_labels(ledger.num_ok + num_initial)
+        num_initial = num_samples(num_labels, ledger.num_ok)
+    check_num_labels(ledger.num_ok + min(num_initial, num_labels))
     _label_samples(ledger, space, num_initial, seed, excess)
     if ledger.num_ok < MIN_LABELS:  # and nothing is left to label
         return ledger.result()

@@ -20,7 +20,7 @@ import ml_collections
 from archcomp_tf.autoencoder import MIN_CHANNELS
 from archcomp_tf.compression import num_samples
 from archcomp_tf.descent import LEARNING_RATE, NUM_STEPS
-from archcomp_tf.fitting import MIN_LABELS, check_mode
+from archcomp_tf.fitting import check_mode
 from archcomp_tf.limits import Limits
 from archcomp_tf.objective import Objective
 from archcomp_tf.ranges import check_number
@@ -123,7 +123,8 @@ def default_config() -> ml_collections.ConfigDict:
 
     # How many networks are trained, and how; all students are distilled from
     # the teacher where `distil` is set.  The first `num_initial` are samples; 0
-    # is as many as `compression.num_samples` says.
+    # is for the default, and fewer than the accuracy head needs are raised to
+    # these, see `compression.num_samples`.
     config.labels = ml_collections.ConfigDict()
     config.labels.num_labels = 48
     config.labels.num_initial = 0
@@ -178,19 +179,8 @@ def check_config(config: ml_collections.ConfigDict) -> None:
         cannot.
     """
     labels, student = config.labels, config.student
-    if not config.corpus:  # there is something to learn from already
-        num_initial = labels.num_initial or num_samples(labels.num_labels)
-        if num_initial < MIN_LABELS:
-            raise ConfigError(
-                f"Expected labels.num_initial to be at least {MIN_LABELS}, "
-                f"which the accuracy head needs; got {num_initial}."
-            )
-        if num_initial >= labels.num_labels:
-            raise ConfigError(
-                "Expected labels.num_labels to be more than labels.num_initial "
-                f"= {num_initial}, or else none is left for the search; "
-                f"got {labels.num_labels}."
-            )
+    if not config.corpus:  # else there is something to learn from already
+        num_initial(config, 0)
     elif not os.path.isfile(config.corpus):
         raise ConfigError(f"There is no file {config.corpus} to begin with.")
     check_number("seed", config.seed, 0, MAX_SEED, whole=True)
@@ -243,6 +233,31 @@ def check_config(config: ml_collections.ConfigDict) -> None:
             f"Expected student.controls among {', '.join(controls)}; got "
             f"{', '.join(map(repr, unknown))}."
         )
+
+
+def num_initial(config: ml_collections.ConfigDict, num_known: int) -> int:
+    """How many samples are labelled before the first round.
+
+    Args:
+      config: of the run.
+      num_known: labels of another run that are of this one's space.
+
+    Raises:
+      ConfigError: no label is left for the search.
+    """
+    labels = config.labels
+    num = num_samples(labels.num_labels, num_known, labels.num_initial)
+    if num >= labels.num_labels:
+        known = (
+            f"Only {num_known} networks of {config.corpus} are in the space "
+            "around this teacher. "
+        )
+        raise ConfigError(
+            f"{known * bool(config.corpus)}Expected labels.num_labels to be "
+            f"more than the {num} samples that are labelled first; got "
+            f"{labels.num_labels}."
+        )
+    return num
 
 
 @contextlib.contextmanager

@@ -17,9 +17,10 @@ import numpy as np
 
 from archcomp_tf.allowance import NUM_MEASURED
 from archcomp_tf.architecture import Architecture
+from archcomp_tf.config import num_initial
 from archcomp_tf.cost import num_activations, num_flops, num_params
 from archcomp_tf.layer import Shape
-from archcomp_tf.limits import MEASURED
+from archcomp_tf.limits import MEASURED, excess
 from archcomp_tf.preprocessing import Preprocessing
 from archcomp_tf.progress import duration
 from archcomp_tf.results import wanted
@@ -124,7 +125,7 @@ class _Plan:
         around = run.named_architecture or self._teacher.architecture
         space = run.space_around(around.compact, shape)
         self._num_known = len(run.known_in(space)[0])
-        self._num_initial = run.num_initial(self._num_known)
+        self._num_initial = num_initial(config, self._num_known)
         samples = initial_samples(
             space,
             _NUM_SAMPLES,
@@ -336,10 +337,8 @@ def _is_small(run: Run, architecture: Architecture, shape: Shape) -> bool:
 
 def _excess(run: Run, architecture: Architecture, shape: Shape) -> float:
     """As `Allowance.excess`, of what is counted: nothing is measured here."""
-    limits = run.limits and run.limits.beside_objective
-    if limits is None:
-        return 0.0
-    return limits.excess(architecture, shape, run.dataset.num_classes, {})
+    beside = run.limits.beside_objective if run.limits else {}
+    return excess(beside, architecture, shape, run.dataset.num_classes, {})
 
 
 class _Clock:

@@ -19,7 +19,6 @@ from archcomp_tf import cost, datasets
 from archcomp_tf.allowance import Allowance
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.backend import check_tensorflow
-from archcomp_tf.compression import num_samples
 from archcomp_tf.config import (
     ConfigError,
     check_config,
@@ -29,7 +28,6 @@ from archcomp_tf.config import (
 )
 from archcomp_tf.corpus import OK, Corpus, Record, check_sizes
 from archcomp_tf.datasets import Dataset, Split
-from archcomp_tf.fitting import MIN_LABELS
 from archcomp_tf.given_teacher import checked, file_digest, model_digest
 from archcomp_tf.importer import from_keras
 from archcomp_tf.keras_graph import UnsupportedModelError
@@ -333,28 +331,6 @@ class Run:
         except ValueError as error:
             raise ConfigError(f"{path}: {error}") from error
         return known
-
-    def num_initial(self, num_known: int) -> int:
-        """How many samples are labelled before the first round.
-
-        Args:
-          num_known: labels of another run that are of this one's space.
-
-        Raises:
-          ConfigError: these are so few that no label is left for the search.
-        """
-        labels = self.config.labels
-        num = num_samples(labels.num_labels, num_known)
-        if num and labels.num_initial:
-            num = max(MIN_LABELS - num_known, labels.num_initial)
-        if num >= labels.num_labels:
-            raise ConfigError(
-                f"Only {num_known} networks of {self.config.corpus} are "
-                f"in the space around this teacher, so that {num} samples are "
-                "to be labelled first: expected labels.num_labels to be more "
-                f"than that; got {labels.num_labels}."
-            )
-        return num
 
     @property
     def finalists_by_seed(self) -> list[int]:

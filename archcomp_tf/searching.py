@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from archcomp_tf.compression import search
+from archcomp_tf.config import num_initial
 from archcomp_tf.corpus import write_records
 from archcomp_tf.dashboards import write_search
 from archcomp_tf.embedding import keep_embedding, learnt_embedding
@@ -33,13 +34,12 @@ def label_samples(run: Run) -> dict[str, Any]:
     """
     forget_training(run)
     run.allowance.check()
-    num_initial = run.num_initial(len(run.known))
-    if num_initial:
+    if num := num_initial(run.config, len(run.known)):
         samples = initial_samples(
-            run.space, num_initial, run.seed, run.allowance.excess
+            run.space, num, run.seed, run.allowance.excess
         )
         run.labeler(samples)
-    record: dict[str, Any] = {"num_labels": num_initial}
+    record: dict[str, Any] = {"num_labels": num}
     if isinstance(run.final_objective, Tolerance):
         (reference,) = run.labeler([run.teacher_architecture])
         if isinstance(reference, LabelError):

@@ -200,7 +200,6 @@ def test_bad_arrays_are_one_error(tmp_path, changes, message):
     [
         (["--config.dataset=no_such_set"], "Unknown data set 'no_such_set'"),
         (["--config.dataset=none.npz"], "There is no file none.npz"),
-        (["--config.labels.num_initial=3"], "num_initial to be at least 8"),
         (["--config.labels.num_labels=2"], "num_labels to be more than"),
         (
             ["--config.space.num_widths=0"],

@@ -20,13 +20,12 @@ import archcomp_tf
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.backend import BackendError, dtype_policy
 from archcomp_tf.builder import build
-from archcomp_tf.config import ConfigError
+from archcomp_tf.config import ConfigError, num_initial
 from archcomp_tf.corpus import Corpus
-from archcomp_tf.fitting import MIN_LABELS
 from archcomp_tf.importer import UnsupportedModelError
 from archcomp_tf.inference import accuracy
 from archcomp_tf.labeling import LabelError
-from archcomp_tf.limits import LimitError, Limits
+from archcomp_tf.limits import LimitError, Limits, excess
 from archcomp_tf.objective import LogParams
 from archcomp_tf.pipeline import Pipeline
 from archcomp_tf.task import Task
@@ -438,12 +437,13 @@ def test_samples_make_up_for_a_corpus_that_knows_too_little(finished, tmp_path):
         config.labels.num_labels = num_labels
         pipeline = Pipeline(config, tmp_path / f"{num_labels}")
         pipeline.run_stage("teacher")
-        num_known = len(pipeline._run.known)
-        assert pipeline._run.num_initial(num_known) == expected
+        assert num_initial(config, len(pipeline._run.known)) == expected
     config.labels.num_labels = 3
     pipeline = Pipeline(config, tmp_path / "too_few")
     pipeline.run_stage("teacher")
-    with pytest.raises(ConfigError, match="Only 5 networks .* that; got 3"):
+    with pytest.raises(
+        ConfigError, match="Only 5 networks .* 3 samples .*; got 3"
+    ):
         pipeline.run_stage("corpus")
 
 
@@ -496,7 +496,8 @@ def test_a_student_takes_what_its_teacher_takes_within_limits(tmp_path):
     # An input layer has no dtype policy of its own, it has the session's.
     found = {layer.compute_dtype for layer in result.student.layers[1:]}
     assert found == {result.student.input.dtype} == {"float32"}
-    assert limits.kept_by(result.architecture, tiny.SHAPE, tiny.NUM_CLASSES)
+    shape = tiny.SHAPE, tiny.NUM_CLASSES
+    assert excess(limits.given, result.architecture, *shape) <= 1
     assert result.student.count_params() <= limits.max_params
     scaling = [
         layer
@@ -702,7 +703,7 @@ def test_what_is_no_objective_is_refused_at_once(tmp_path, objective):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_labels": MIN_LABELS}, f"num_labels.* {MIN_LABELS + 1}; got"),
+        ({"num_labels": 8}, "num_labels .* more than the 8 samples .*; got 8"),
         ({"num_labels": "10"}, "num_labels, a whole number, .*got '10'"),
         ({"seed": -1}, "seed, a whole number, from 0 to .*; got -1"),
         ({"seed": 2**32 - 1}, "seed, a whole number, .*; got 4294967295"),
@@ -725,8 +726,7 @@ def test_a_number_that_makes_no_sense_is_named_at_once(
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("labels.num_initial", 4, f"num_initial to be at least {MIN_LABELS}"),
-        ("labels.num_labels", 8, "num_labels to be more than"),
+        ("labels.num_labels", 8, "num_labels to be more than the 8 samples"),
         ("objective.name", "Smallest", "Unknown objective 'Smallest'"),
         ("labels.labels_a_round", 0, "config.labels: .*labels_a_round.* got 0"),
         ("labels.max_seconds", 0.0, "config.labels: .* max_seconds above 0"),
