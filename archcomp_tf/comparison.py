@@ -7,7 +7,7 @@ its files.
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from archcomp_tf import page
@@ -19,13 +19,13 @@ from archcomp_tf.results import (
     class_changes,
     classes_text,
     doubts,
-    file_title,
+    file_table,
     headline,
     known_text,
     mean_and_spread,
     megaflops,
-    num_file_images,
-    times_less,
+    network_table,
+    networks,
     title,
     wanted,
 )
@@ -98,23 +98,10 @@ def answer_section(results: Mapping[str, Any]) -> str:
     )
 
 
-def controls_section(networks: Networks) -> str:
+def controls_section(results: Mapping[str, Any]) -> str:
     """The networks side by side, and what that says."""
-    size = networks["teacher"]["num_params"]
-    columns = ["network", "parameters", "smaller", "MFLOPs"]
-    columns += ["validation", "test", "test, all trainings"]
-    rows = [
-        [
-            title(name),
-            f"{network['num_params']:,}",
-            f"{size / network['num_params']:.1f}×",
-            megaflops(network),
-            f"{network['validation_accuracy']:.2%}",
-            f"{network['test_accuracy']:.2%}",
-            _mean_and_spread(all_test_accuracies(network)),
-        ]
-        for name, network in networks.items()
-    ]
+    (_, *columns), rows = network_table(results)
+    finals = networks(results)
     marks = [
         Mark(
             network["num_params"],
@@ -122,12 +109,12 @@ def controls_section(networks: Networks) -> str:
             f"{title(name)}, one training: {test:.2%}",
             f"{_look(name)[1]} one",
         )
-        for name, network in networks.items()
+        for name, network in finals.items()
         for test in all_test_accuracies(network)
-    ] + network_marks(networks, "test_accuracy")
+    ] + network_marks(finals, "test_accuracy")
     verdicts = (
-        _verdict(title(name), network, networks["student"])
-        for name, network in networks.items()
+        _verdict(title(name), network, finals["student"])
+        for name, network in finals.items()
         if name not in ("teacher", "student")
     )
     return page.section(
@@ -138,12 +125,12 @@ def controls_section(networks: Networks) -> str:
         ),
         page.table(
             "Choices were made on the validation images; the test images were "
-            "read once, at the end. Of all trainings: mean ± standard "
-            "deviation (how many). MFLOPs: millions of operations an image, "
-            "two a multiply-add.",
-            columns,
-            rows,
-            [_look(name)[1] for name in networks],
+            "read once, at the end. Of all seeds: mean and standard "
+            "deviation. MFLOPs: millions of operations an image, two a "
+            "multiply-add.",
+            ["network", *columns],
+            [[cell.replace("+-", "±") for cell in row] for row in rows],
+            [_look(name)[1] for name in finals],
         ),
         page.figure(
             scatter(
@@ -156,7 +143,7 @@ def controls_section(networks: Networks) -> str:
             "Test accuracy against size; faint dots are single trainings. "
             "Accuracies are spread by the logarithm of the error: from 98 to "
             "99 percent is as far as from 80 to 90.",
-            networks_legend(networks),
+            networks_legend(finals),
         ),
     )
 
@@ -221,31 +208,14 @@ def files_section(files: Mapping[str, Mapping[str, float]]) -> str:
     if not files:
         return ""
 
-    def times(name, field, digits):
-        ratio = times_less(files, name, field)
-        return "" if ratio is None else f"{ratio:.{digits}f}×"
-
-    rows = [
-        [
-            file_title(name),
-            _size_text(file["bytes"]),
-            times(name, "bytes", 1),
-            _size_text(file["ram_bytes"]),
-            f"{file['accuracy']:.2%}",
-            _time_text(file["latency_ms"]),
-            times(name, "latency_ms", 2),
-        ]
-        for name, file in files.items()
-    ]
-    num_images = num_file_images(files)
+    columns, rows = file_table(files)
     return page.section(
         "The files",
         page.table(
             "LiteRT files, measured in one run on one machine: RAM is what the "
-            "activations of an image take at once, the accuracy that of "
-            f"{num_images:,} test images, the latency the median of one image.",
-            ["file", "size", "smaller", "RAM"]
-            + ["accuracy", "latency", "faster"],
+            "activations of an image take at once, the latency the median of "
+            "one image.",
+            columns,
             rows,
             [name.partition("_")[0] for name in files],
         ),
@@ -257,10 +227,10 @@ def _look(name: str) -> tuple[str, str, str]:
     return title(name), *_LOOKS.get(name, ("other", "wedge"))
 
 
-def network_marks(networks: Networks, field: str) -> list[Mark]:
+def network_marks(finals: Networks, field: str) -> list[Mark]:
     """The networks over their parameters, the student above the others."""
     marks = []
-    for name, network in networks.items():
+    for name, network in finals.items():
         text, style, shape = _look(name)
         described = describe(
             network[field], network["num_params"], network["architecture"]
@@ -277,17 +247,9 @@ def network_marks(networks: Networks, field: str) -> list[Mark]:
     return sorted(marks, key=lambda mark: mark.style == "student")
 
 
-def networks_legend(networks: Networks) -> str:
+def networks_legend(finals: Networks) -> str:
     """What the marks of `network_marks` stand for, an entry a network."""
-    return legend([_look(name) for name in networks])
-
-
-def _mean_and_spread(accuracies: Sequence[float]) -> str:
-    """Mean and sample standard deviation, of more than one."""
-    if len(accuracies) < 2:
-        return "–"
-    mean, spread = mean_and_spread([100 * a for a in accuracies])
-    return f"{mean:.2f} ± {spread:.2f}% ({len(accuracies)})"
+    return legend([_look(name) for name in finals])
 
 
 def _times(

@@ -74,7 +74,7 @@ def html_report(
         f"{results['dataset']}: {headline(results)}",
         [
             comparison.answer_section(results),
-            comparison.controls_section(finals),
+            comparison.controls_section(results),
             comparison.classes_section(results),
             comparison.files_section(results["files"]),
             layers_section(teacher_parts, student_parts, others),

@@ -231,6 +231,65 @@ def doubts(results: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
+def network_table(results: Mapping[str, Any]) -> tuple[list[str], list]:
+    """The networks of a results.json side by side.
+
+    Returns:
+      The titles of the columns, and a row a network, in the order of
+      `networks`: text throughout.
+    """
+    size = results["teacher"]["num_params"]
+    columns = ["", "parameters", "smaller", "MFLOPs"]
+    columns += ["validation", "test", "test of all seeds, %"]
+    rows = [
+        [
+            title(name),
+            f"{network['num_params']:,}",
+            f"{size / network['num_params']:.1f}x",
+            megaflops(network),
+            f"{network['validation_accuracy']:.2%}",
+            f"{network['test_accuracy']:.2%}",
+            spread_text([100 * a for a in network.get("test_accuracies", ())]),
+        ]
+        for name, network in networks(results).items()
+    ]
+    return columns, rows
+
+
+def file_table(
+    files: Mapping[str, Mapping[str, float]],
+) -> tuple[list[str], list]:
+    """The same of its LiteRT files, which stand beside the teacher's.
+
+    Args:
+      files: the "files" of results.json, one at least; perhaps none is the
+        teacher's.
+    """
+    # All were judged by as many.
+    (num_images,) = {file["num_images"] for file in files.values()}
+    columns = ["LiteRT file", "bytes", "smaller", "RAM, bytes"]
+    columns += [f"test, {num_images:,} images", "ms an image", "faster"]
+
+    def times(file, field):
+        if TEACHER_FILE not in files:
+            return ""
+        return f"{files[TEACHER_FILE][field] / file[field]:.1f}x"
+
+    rows = [
+        [
+            name.replace("_", ", "),
+            f"{file['bytes']:,}",
+            times(file, "bytes"),
+            f"{file['ram_bytes']:,}",
+            f"{file['accuracy']:.2%}",
+            f"{file['latency_ms']:.3f}",
+            times(file, "latency_ms"),
+        ]
+        for name, file in files.items()
+    ]
+    return columns, rows
+
+
 def all_test_accuracies(network: Mapping[str, Any]) -> list[float]:
     """In [0, 1], of all trainings of a network that are known."""
     return network.get("test_accuracies") or [network["test_accuracy"]]
@@ -246,6 +305,13 @@ def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
     return float(np.mean(values)), float(spread)
 
 
+def spread_text(values: Sequence[float]) -> str:
+    """For example "91.00 +- 1.00"; of a single value no spread."""
+    if len(values) < 2:
+        return "".join(f"{value:.2f}" for value in values)
+    return "{:.2f} +- {:.2f}".format(*mean_and_spread(values))
+
+
 def megaflops(network: Mapping[str, Any]) -> str:
     """Millions of operations an image; nothing where they are not known.
 
@@ -253,36 +319,3 @@ def megaflops(network: Mapping[str, Any]) -> str:
     """
     work = network["num_flops"]
     return "" if work is None else f"{work / 1e6:.2f}"
-
-
-def file_title(name: str) -> str:
-    """What a file is called in tables, for example "student, int8"."""
-    return name.replace("_", ", ")
-
-
-def times_less(
-    files: Mapping[str, Mapping[str, float]], name: str, field: str
-) -> float | None:
-    """How many times less a file has than the teacher's in float32.
-
-    Args:
-      files: the "files" of results.json.
-      name: one of them.
-      field: what of it, for example "bytes".
-
-    Returns:
-      None where there is no such file of the teacher.
-    """
-    if TEACHER_FILE not in files:
-        return None
-    return files[TEACHER_FILE][field] / files[name][field]
-
-
-def num_file_images(files: Mapping[str, Mapping[str, float]]) -> int:
-    """How many test images all files were judged by.
-
-    Raises:
-      ValueError: there are no files, or not all were judged by as many.
-    """
-    (num_images,) = {file["num_images"] for file in files.values()}
-    return num_images

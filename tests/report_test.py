@@ -3,7 +3,12 @@
 import copy
 
 from archcomp_tf import report
-from archcomp_tf.results import classes_text, headline
+from archcomp_tf.results import (
+    classes_text,
+    file_table,
+    headline,
+    network_table,
+)
 
 
 def _network(num_params, num_flops, validation, test, **fields) -> dict:
@@ -74,72 +79,28 @@ def _cells(table: str) -> list[list[str]]:
     ]
 
 
-def test_the_table_has_a_row_a_network_with_its_numbers():
-    header, rule, *rows = _cells(report.results_table(RESULTS))
-    assert header == [
-        "",
-        "parameters",
-        "smaller",
-        "MFLOPs",
-        "validation",
-        "test",
-        "test of all seeds, %",
-    ]
-    assert all(set(cell) == {"-"} for cell in rule)
-    assert rows == [
-        ["teacher", "1,000,000", "1.0x", "20.00", "97.50%", "96.25%", ""],
-        [
-            "**student**",
-            *("50,000", "20.0x", "1.25", "95.00%", "93.00%", "92.00 +- 1.41"),
-        ],
-        [
-            "teacher scaled in width",
-            *("40,000", "25.0x", "2.50", "90.00%", "89.00%", "89.00"),
-        ],
-        [
-            "best of random search",
-            *("8,000", "125.0x", "0.50", "80.00%", "100.00%", ""),
-        ],
-    ]
-
-
-def test_the_columns_of_the_table_line_up():
-    lines = report.results_table(RESULTS).splitlines()
+def test_the_columns_of_a_table_line_up_and_the_student_stands_out():
+    text = report.results_text(RESULTS)
+    lines = [line for line in text.splitlines() if line.startswith("|")][:6]
     bars = {
         tuple(i for i, char in enumerate(line) if char == "|") for line in lines
     }
     assert len(bars) == 1
-    assert len(bars.pop()) == 8
-
-
-def test_the_files_stand_beside_the_teachers():
-    header, _, *rows = _cells(report.files_table(RESULTS["files"]).strip())
-    assert header == [
-        *("LiteRT file", "bytes", "smaller", "RAM, bytes"),
-        *("test, 2,000 images", "ms an image", "faster"),
-    ]
-    assert rows == [
-        ["teacher, float32", "4,000,000", "1.0x", "90,000"]
-        + ["96.00%", "1.000", "1.0x"],
-        ["student, int8", "80,000", "50.0x", "7,000", "92.50%"]
-        + ["0.250", "4.0x"],
-    ]
-    assert report.files_table({}) == ""
-
-
-def test_files_without_the_teachers_stand_for_themselves():
-    files = {"student_int8": RESULTS["files"]["student_int8"]}
-    (_, _, row) = _cells(report.files_table(files).strip())
-    assert row == [
-        *("student, int8", "80,000", "", "7,000", "92.50%", "0.250", "")
+    header, rule, *rows = _cells("\n".join(lines))
+    assert all(set(cell) == {"-"} for cell in rule)
+    columns, expected = network_table(RESULTS)
+    assert [header, *rows] == [
+        columns,
+        expected[0],
+        ["**student**", *expected[1][1:]],
+        *expected[2:],
     ]
 
 
 def test_the_text_says_what_was_run_for_how_long_and_what_came_out():
     text = report.results_text(RESULTS)
     assert text.startswith(f"# digits, seed 3\n\n{headline(RESULTS)}.\n")
-    assert report.results_table(RESULTS) in text
-    assert report.files_table(RESULTS["files"]) in text
+    assert report.markdown_table(*file_table(RESULTS["files"])) in text
     assert classes_text(RESULTS) in text
     assert "\n\n\n" not in text
     without = report.results_text({**RESULTS, "files": {}})
@@ -208,5 +169,3 @@ def test_what_is_searched_around_is_not_called_the_teacher():
     text = report.results_text(_changed("teacher", num_flops=None))
     assert "Teacher: `" not in text
     assert "not the teacher's own: `conv3x3-1000000`" in text
-    teacher = _cells(report.results_table(_changed("teacher", num_flops=None)))
-    assert teacher[2][3] == ""

@@ -95,16 +95,58 @@ def test_work_that_is_not_known_is_left_out():
     assert results.megaflops({"num_flops": None}) == ""
 
 
-def test_files_are_held_against_the_teachers():
+def test_the_spread_is_told_of_more_than_one():
+    assert results.spread_text([90.0, 92.0, 91.0]) == "91.00 +- 1.00"
+    assert (results.spread_text([89.0]), results.spread_text([])) == (
+        *("89.00", ""),
+    )
+
+
+def test_every_network_has_a_row_with_its_numbers():
+    found = findings.results()
+    columns, rows = results.network_table(found)
+    assert columns == [
+        *("", "parameters", "smaller", "MFLOPs", "validation", "test"),
+        "test of all seeds, %",
+    ]
+    assert [row[0] for row in rows] == [
+        *("teacher", "student", "teacher scaled in width"),
+        *("best of random search", "tinynet"),
+    ]
+    size = found["teacher"]["num_params"]
+    assert rows[0][1:3] == [f"{size:,}", "1.0x"]
+    student = found["student"]
+    assert rows[1][1:3] == [
+        f"{student['num_params']:,}",
+        f"{student['compression_ratio']:.1f}x",
+    ]
+    assert rows[1][3] == f"{student['num_flops'] / 1e6:.2f}"
+    assert [row[5:] for row in rows[:2]] == [
+        ["93.00%", ""],
+        ["90.00%", "91.00 +- 1.00"],
+    ]
+
+
+def test_files_stand_beside_the_teachers():
     files = findings.results()["files"]
-    assert results.times_less(files, "student_int8", "bytes") == 60
-    assert results.times_less(
-        files, "student_float32", "latency_ms"
-    ) == pytest.approx(4)
-    assert results.file_title("student_int8") == "student, int8"
-    assert results.num_file_images(files) == 2000
+    columns, rows = results.file_table(files)
+    assert columns == [
+        *("LiteRT file", "bytes", "smaller", "RAM, bytes"),
+        *("test, 2,000 images", "ms an image", "faster"),
+    ]
+    assert rows[0] == [
+        *("teacher, float32", "900,000", "1.0x", "60,000", "93.00%"),
+        *("0.800", "1.0x"),
+    ]
+    assert rows[3] == [
+        *("student, int8", "15,000", "60.0x", "5,000", "89.00%"),
+        *("0.100", "8.0x"),
+    ]
     del files["teacher_float32"]
-    assert results.times_less(files, "student_int8", "bytes") is None
+    _, rows = results.file_table(files)
+    assert rows[2] == [
+        *("student, int8", "15,000", "", "5,000", "89.00%", "0.100", "")
+    ]
 
 
 def _trained(size, **fields):
