@@ -22,7 +22,7 @@ from tensorboard.plugins.hparams import summary_v2 as hparams_api
 from tensorboard.plugins.scalar import summary_v2 as scalar_api
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from archcomp_tf.corpus import OK, Record
+from archcomp_tf.corpus import Record
 from archcomp_tf.latent import LatentMap
 from archcomp_tf.ledger import SearchResult
 
@@ -71,7 +71,7 @@ def write_search(directory: str | os.PathLike, result: SearchResult) -> None:
       directory: of TensorBoard's runs.
       result: of the search.
     """
-    labelled = [r for r in result.history if r.status == OK]
+    labelled = result.labelled
     write_scalars(
         os.path.join(directory, "labels"),
         {

@@ -94,13 +94,21 @@ class Dataset:
         arrays = [a for split in splits for a in (split.images, split.labels)]
         return digest_of(*arrays)
 
-    def map(self, function: Callable[[Split], Split]) -> Dataset:
-        """The data set with the function applied to each of its splits."""
+    def map_images(
+        self, function: Callable[[np.ndarray], np.ndarray]
+    ) -> Dataset:
+        """The data set with the function applied to the images of each split.
+
+        Args:
+          function: `[N, height, width, channels]` -> as many images.
+        """
+        splits = {name: getattr(self, name) for name in _SPLITS}
         return dataclasses.replace(
             self,
-            train=function(self.train),
-            validation=function(self.validation),
-            test=function(self.test),
+            **{
+                n: Split(function(s.images), s.labels)
+                for n, s in splits.items()
+            },
         )
 
 

@@ -6,7 +6,6 @@ import keras
 import numpy as np
 
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
-from archcomp_tf.corpus import OK
 from archcomp_tf.dashboards import write_scalars
 from archcomp_tf.evaluation import exact_reconstruction, params_error
 from archcomp_tf.export import export_embedding
@@ -96,7 +95,7 @@ def keep_embedding(
         where there are labels enough.
       result: of the search.
     """
-    labelled = [r.architecture for r in result.history if r.status == OK]
+    labelled = [record.architecture for record in result.labelled]
     if len(labelled) >= MIN_LABELS:
         fit_ensemble_head(
             autoencoder,

@@ -199,8 +199,8 @@ def proposals_spearman(result: SearchResult) -> float | None:
     """
     pairs = [
         (result.predictions[r.architecture.fingerprint], r.accuracy)
-        for r in result.history
-        if r.status == OK and r.architecture.fingerprint in result.predictions
+        for r in result.labelled
+        if r.architecture.fingerprint in result.predictions
     ]
     if len(pairs) < 2 or any(len(set(v)) < 2 for v in zip(*pairs, strict=True)):
         return None

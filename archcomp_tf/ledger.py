@@ -77,11 +77,15 @@ class SearchResult:
         return f"<SearchResult of {len(self.history)} labels, best {best!r}>"
 
     @property
+    def labelled(self) -> list[Record]:
+        """The records whose labels did not fail, in the order of labelling."""
+        return [record for record in self.history if record.status == OK]
+
+    @property
     def ranked(self) -> list[Record]:
-        """The records whose labels did not fail, highest objective first."""
-        labelled = [record for record in self.history if record.status == OK]
+        """The same, highest objective first."""
         return sorted(
-            labelled,
+            self.labelled,
             key=lambda r: (
                 self.keeps(r.architecture),
                 self.score(r),
@@ -108,9 +112,7 @@ class SearchResult:
     def pareto(self) -> tuple[Record, ...]:
         """See `pareto_front`, of those that keep the limits."""
         return pareto_front(
-            r
-            for r in self.history
-            if r.status == OK and self.keeps(r.architecture)
+            r for r in self.labelled if self.keeps(r.architecture)
         )
 
     def score(self, record: Record) -> float:

@@ -14,7 +14,6 @@ import keras
 import numpy as np
 
 from archcomp_tf.backend import check_tensorflow
-from archcomp_tf.corpus import OK
 from archcomp_tf.dashboards import (
     label_sessions,
     trial_sessions,
@@ -171,7 +170,6 @@ def _write_pages(
 ) -> None:
     """report.html, and what TensorBoard shows besides scalars."""
     found = run.found()
-    labelled = [record for record in found.history if record.status == OK]
     latent = LatentMap.load(run.path("search/latent.npz"))
     page = html_report(
         results,
@@ -183,7 +181,7 @@ def _write_pages(
     )
     with run.workdir.replacing(PAGE) as path:
         path.write_text(page, encoding="utf-8")
-    write_embedding(run.path("tensorboard/embedding"), labelled, latent)
+    write_embedding(run.path("tensorboard/embedding"), found.labelled, latent)
     write_hparams(
         run.path("hparams"),
         label_sessions(found.ranked)

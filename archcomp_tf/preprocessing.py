@@ -19,7 +19,7 @@ import numpy as np
 
 from archcomp_tf import keras_graph
 from archcomp_tf.backend import dtype_policy, in_float32
-from archcomp_tf.datasets import MAX_PIXEL, Dataset, Split, unit
+from archcomp_tf.datasets import MAX_PIXEL, unit
 from archcomp_tf.layer import Shape
 
 _BATCH_SIZE = 256
@@ -124,14 +124,6 @@ class Preprocessing:
             return images.astype(np.float32)
         images = images * np.float32(self.takes)
         return np.rint(images) if "int" in self._tensor.dtype else images
-
-    def scaled_split(self, split: Split) -> Split:
-        """The same of a split of a data set."""
-        return Split(self.scaled(split.images), split.labels)
-
-    def scaled_dataset(self, dataset: Dataset) -> Dataset:
-        """The same of all splits of a data set."""
-        return dataset.map(self.scaled_split)
 
     @dtype_policy("float32")
     def on_unit_images(

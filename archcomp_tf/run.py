@@ -27,7 +27,7 @@ from archcomp_tf.config import (
     make_objective,
 )
 from archcomp_tf.corpus import OK, Corpus, Record, check_sizes
-from archcomp_tf.datasets import Dataset, Split
+from archcomp_tf.datasets import Dataset
 from archcomp_tf.given_teacher import checked, file_digest, model_digest
 from archcomp_tf.importer import from_keras
 from archcomp_tf.keras_graph import UnsupportedModelError
@@ -197,11 +197,7 @@ class Run:
     @functools.cached_property
     def features(self) -> Dataset:
         """What networks are trained on: images behind the preprocessing."""
-        return self.dataset.map(
-            lambda split: Split(
-                self.preprocessing.apply(split.images), split.labels
-            )
-        )
+        return self.dataset.map_images(self.preprocessing.apply)
 
     @functools.cached_property
     def teacher_architecture(self) -> Architecture:

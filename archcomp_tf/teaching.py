@@ -78,7 +78,7 @@ def prepare_teacher(run: Run) -> dict[str, Any]:
         )
         doubts += _mirrored(run, preprocessing)
     if run.config.teacher.unsmooth_epochs:
-        dataset = preprocessing.scaled_dataset(dataset.without_test)
+        dataset = dataset.without_test.map_images(preprocessing.scaled)
         logits = _unsmoothed_logits(run, dataset)
     if run.config.labels.distil:
         doubts += _smoothed(logits)

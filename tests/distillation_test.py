@@ -144,7 +144,7 @@ def test_images_without_channels_cannot_be_changed(digits):
     inputs = keras.Input((8, 8))
     outputs = keras.layers.Dense(10)(keras.layers.Flatten()(inputs))
     teacher = keras.Model(inputs, outputs)
-    flat = Preprocessing(teacher).scaled_dataset(digits)
+    flat = digits.map_images(Preprocessing(teacher).scaled)
     with pytest.raises(ValueError, match=r"\(8, 8\), without channels"):
         distillation.unsmooth(teacher, flat, Recipe(mirror=True), seed=0)
     before = inference.accuracy(teacher, flat.validation)

@@ -9,7 +9,7 @@ from archcomp_tf import keras_graph
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.backend import dtype_policy
 from archcomp_tf.builder import build
-from archcomp_tf.datasets import Split, unit
+from archcomp_tf.datasets import unit
 from archcomp_tf.importer import from_keras
 from archcomp_tf.keras_graph import UnsupportedModelError
 from archcomp_tf.preprocessing import Preprocessing
@@ -372,14 +372,6 @@ def test_a_front_made_for_mixed_precision_is_copied_in_float32(has_input):
     assert [layer.compute_dtype for layer in (*copies, scaling)] == 4 * [
         "float32"
     ]
-
-
-def test_a_split_is_scaled_as_its_images_are():
-    split = Split(images(), np.arange(5, dtype=np.int32))
-    preprocessing = Preprocessing(teacher(layers.Rescaling(1 / 255)))
-    scaled = preprocessing.scaled_split(split)
-    np.testing.assert_allclose(scaled.images, 255 * split.images)
-    assert scaled.labels is split.labels
 
 
 def test_a_network_of_another_shape_is_refused():
