@@ -30,6 +30,7 @@ from archcomp_tf.architecture import Architecture
 from archcomp_tf.backend import by_rows, dtype_policy
 from archcomp_tf.encoding import Encoding
 from archcomp_tf.heads import CostHead, EnsembleHead
+from archcomp_tf.ranges import check_number
 from archcomp_tf.search_space import SearchSpace
 
 # A slot's numbers are normalised, which takes two of them.
@@ -70,11 +71,7 @@ class ArchitectureAutoencoder(keras.Model):
         noise: float = 0.1,
         **kwargs,
     ):
-        if channels < MIN_CHANNELS:
-            raise ValueError(
-                f"Expected at least {MIN_CHANNELS} channels a slot; got "
-                f"{channels}."
-            )
+        check_number("channels", channels, MIN_CHANNELS, whole=True)
         if isinstance(space, dict):
             space = SearchSpace.from_dict(space)
         encoding = Encoding(space)

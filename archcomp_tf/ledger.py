@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from archcomp_tf.architecture import Architecture
 from archcomp_tf.corpus import FAILED, OK, Record, check_sizes
 from archcomp_tf.cost import CountParams
 from archcomp_tf.objective import Objective, check_objective
+from archcomp_tf.ranges import check_number
 from archcomp_tf.samples import Keeps, keeps_all
 
 _LOGGER = logging.getLogger(__name__)
@@ -151,8 +151,7 @@ class Ledger:
         known: Sequence[Record] = (),
     ):
         check_objective(objective)
-        if operator.index(num_labels) < 1:
-            raise ValueError(f"Expected at least 1 label; got {num_labels}.")
+        check_number("num_labels", num_labels, 1, whole=True)
         self._evaluate = evaluate
         self._count_params = count_params
         self._num_labels = num_labels
@@ -191,10 +190,7 @@ class Ledger:
         """
         if labels_a_round is None:
             labels_a_round = min(max(2, len(self.records) // 16), 4)
-        if labels_a_round < 1:
-            raise ValueError(
-                f"Expected at least 1 label a round; got {labels_a_round}."
-            )
+        check_number("labels_a_round", labels_a_round, 1, whole=True)
         return min(labels_a_round, self.remaining)
 
     @property

@@ -117,5 +117,7 @@ def test_a_network_outside_the_space_is_refused_by_slot_and_field():
 
 
 def test_too_few_numbers_a_slot_to_be_normalised_are_refused():
-    with pytest.raises(ValueError, match="at least 3 channels a slot; got 2"):
+    with pytest.raises(
+        ValueError, match="channels, a whole number, of at least 3; got 2"
+    ):
         ArchitectureAutoencoder(SPACE, channels=2)

@@ -62,11 +62,13 @@ def test_no_label_is_paid_for_where_its_parameters_cannot_be_counted():
 def test_more_labels_than_were_allowed_are_refused():
     with pytest.raises(ValueError, match="at most 2 more .* got 3"):
         _ledger(_all, num_labels=2).label(SAMPLES[:3])
-    with pytest.raises(ValueError, match="at least 1 label; got 0"):
+    with pytest.raises(ValueError, match="num_labels, .* at least 1; got 0"):
         _ledger(_all, num_labels=0)
-    with pytest.raises(TypeError, match="integer"):
+    with pytest.raises(ValueError, match="a whole number, .* got 12.0"):
         _ledger(_all, num_labels=12.0)
-    with pytest.raises(ValueError, match="at least 1 label a round; got -1"):
+    with pytest.raises(
+        ValueError, match="labels_a_round, .* at least 1; got -1"
+    ):
         _ledger(_all).round_size(-1)
     with pytest.raises(TypeError, match="Expected an objective"):
         Ledger(_all, COUNT, 12, LogParams)
