@@ -21,8 +21,10 @@ Excess = Callable[[Architecture], float]
 _MAX_MISSES = 100
 # A space of so few members is gone through then, one by one.
 _FEW_MEMBERS = 10_000
-# So many changes bring a sample to what is allowed, or it is given up.
+# So many changes in a row that bring a sample no nearer to what is allowed, and
+# it is given up.
 _MAX_CHANGES = 500
+_PATIENCE = 100  # after so many it is also made smaller
 
 
 def keeps_all(architecture: Architecture) -> bool:
@@ -95,12 +97,19 @@ def _brought_within(
     excess: Excess,
 ) -> Architecture:
     """The member, changed until it exceeds nothing: a walk downhill."""
-    now = excess(member)
-    for _ in range(_MAX_CHANGES):
-        if now <= 1 or space.num_members == 1:
-            break
+
+    def is_smaller(one: Architecture, other: Architecture) -> bool:
+        return space.count_params(one) < space.count_params(other)
+
+    now, misses = excess(member), 0
+    while now > 1 and space.num_members > 1 and misses < _MAX_CHANGES:
         changed = space.mutate(member, rng)
+        then = excess(changed)
+        misses = 0 if then < now else misses + 1
         # As much will do: of two layers that exceed alike both have to shrink.
-        if (then := excess(changed)) <= now:
+        # Where that leads nowhere, all of them shrink.
+        if then < now or (
+            then == now and (misses < _PATIENCE or is_smaller(changed, member))
+        ):
             member, now = changed, then
     return member

@@ -3,7 +3,7 @@
 import pytest
 import tiny
 
-from archcomp_tf import cost, limits
+from archcomp_tf import allowance, cost, limits
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.limits import LimitError
 from archcomp_tf.run import Run
@@ -56,6 +56,20 @@ def test_limits_that_nothing_comes_near_are_named_with_the_nearest(tmp_path):
     assert free.allowance.excess(NETWORK) == 0
     free.allowance.check()
     _run(tmp_path / "wide", **{"limits.max_params": 500}).allowance.check()
+
+
+def test_a_guess_that_is_too_high_refuses_nothing(tmp_path, monkeypatch):
+    def surrogate(*_):
+        return lambda *_: 2.0
+
+    monkeypatch.setattr(allowance, "Surrogate", surrogate)
+    monkeypatch.setitem(limits.MEASURED, "max_latency_ms", lambda *_: 1.0)
+    run = _run(tmp_path, **{"limits.max_latency_ms": 1.5})
+    run.allowance.check()
+    monkeypatch.setitem(limits.MEASURED, "max_latency_ms", lambda *_: 1.6)
+    run = _run(tmp_path / "slow", **{"limits.max_latency_ms": 1.5})
+    with pytest.raises(LimitError, match="is 1.5 and it has 1.6"):
+        run.allowance.check()
 
 
 def test_broken_limits_are_named_with_what_was_allowed_and_what_it_is(tmp_path):

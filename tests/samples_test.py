@@ -2,9 +2,11 @@
 
 import numpy as np
 
+from archcomp_tf import cost
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.samples import initial_samples, new_samples
 from archcomp_tf.search_space import SearchSpace
+from archcomp_tf.teachers import TEACHERS
 
 # Of 81 members sampling by width finds the even ones.
 SMALL = SearchSpace.uniform(
@@ -74,3 +76,13 @@ def test_the_only_member_is_given_whatever_it_exceeds():
     space = SearchSpace.uniform(num_slots=1, kinds=["conv"], filters=[8])
     (sample,) = initial_samples(space, 1, 0, lambda a: 2.0)
     assert sample == next(space.members)
+
+
+def test_a_long_way_down_is_gone_to_its_end():
+    space = SearchSpace.around(TEACHERS["resnet34"])
+
+    def excess(architecture):
+        shape = space.input_shape, space.num_classes
+        return cost.activation_bytes(architecture, *shape, 1) / 10_000
+
+    assert all(excess(a) <= 1 for a in initial_samples(space, 16, 0, excess))
