@@ -91,6 +91,7 @@ class Architecture:
           ValueError: the input shape is none of an image, or there is no class.
         """
         check_number("num_classes", num_classes, 1, whole=True)
+        num_classes = int(num_classes)  # a small NumPy number would overflow
         shape = image_shape(input_shape)
         for index, layer in enumerate(self.compact.layers):
             if layer.kind == "dense" and len(shape) == 3:

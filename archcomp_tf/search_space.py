@@ -60,6 +60,7 @@ class SearchSpace:
         object.__setattr__(self, "slots", tuple(self.slots))
         object.__setattr__(self, "input_shape", image_shape(self.input_shape))
         check_number("num_classes", self.num_classes, 1, whole=True)
+        object.__setattr__(self, "num_classes", int(self.num_classes))
         if not self.slots:
             raise ValueError("Empty search space: it has no slots.")
         # One member stands for all: the kinds of a slot take the same input.

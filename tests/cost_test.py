@@ -13,6 +13,7 @@ from archcomp_tf.builder import build
 from archcomp_tf.layer import KINDS
 from archcomp_tf.litert import export_litert
 from archcomp_tf.measurement import ram_bytes
+from archcomp_tf.search_space import SearchSpace
 
 VGG19 = " max_pool2x2/2 ".join(
     " ".join([f"conv3x3-{width}"] * depth)
@@ -241,3 +242,12 @@ def test_activation_memory_is_that_of_the_file(text, tmp_path):
     assert ram_bytes(files["int8"]) == cost.activation_bytes(
         *network, bytes_per_value=1
     )
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16])
+def test_a_small_number_of_classes_does_not_overflow(kind):
+    architecture = Architecture.parse("conv3x3-64 conv3x3-100 flatten")
+    num = cost.num_params(architecture, (28, 28, 1), kind(100))
+    assert num == cost.num_params(architecture, (28, 28, 1), 100) > 2**16
+    space = SearchSpace.around(architecture, (28, 28, 1), kind(100))
+    assert type(space.num_classes) is int
