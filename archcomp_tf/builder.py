@@ -80,7 +80,9 @@ def _keras_layer(
     batch_norm: type[keras.layers.BatchNormalization],
 ) -> keras.Layer:
     layers = keras.layers
-    window = {"strides": op.strides, "padding": "same", "name": name}
+    # Shapes are of channels last, whatever this Keras is set to.
+    named = {"name": name, "data_format": "channels_last"}
+    window = {"strides": op.strides, "padding": "same", **named}
     match op.name:
         case "conv":
             return conv(
@@ -113,7 +115,7 @@ def _keras_layer(
         case "avg_pool":
             return layers.AveragePooling2D(op.kernel_size, **window)
         case "global_avg_pool":
-            return layers.GlobalAveragePooling2D(name=name)
+            return layers.GlobalAveragePooling2D(**named)
         case "flatten":
-            return layers.Flatten(name=name)
+            return layers.Flatten(**named)
     raise ValueError(f"No Keras layer for the operation {op}.")

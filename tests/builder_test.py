@@ -209,3 +209,15 @@ def test_logits_are_float32_in_mixed_precision_too():
         model = build(Architecture.parse("conv3x3-4 dense-8"), (8, 8, 3), 10)
     assert model.layers[1].compute_dtype == "bfloat16"
     assert model.output.dtype == "float32"
+
+
+def test_channels_are_last_whatever_keras_is_set_to():
+    architecture = Architecture.parse(f"{MAPS} flatten dense-6")
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_first")
+    try:
+        model = build(architecture, INPUT_SHAPE, NUM_CLASSES)
+    finally:
+        keras.config.set_image_data_format(before)
+    expected = cost.num_params(architecture, INPUT_SHAPE, NUM_CLASSES)
+    assert model.count_params() == expected
