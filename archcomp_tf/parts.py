@@ -209,6 +209,9 @@ def _whole_expansion(
         found = [_whole_expansion(path, channels) for path in first]
         paths, remarks = zip(*found, strict=True)
         return (frozenset(paths), *rest), tuple(itertools.chain(*remarks))
+    if first == RELU:
+        rest, remarks = _whole_expansion(tuple(rest), channels)
+        return (first, *rest), remarks
     names = [item.name for item in items if isinstance(item, Op)]
     names = [name for name in names if name != RELU.name]
     if names[:2] != ["conv", "depthwise_conv"] or first.kernel_size > 1:

@@ -163,3 +163,10 @@ def test_an_expansion_by_a_fraction_is_read_as_the_nearest_whole_number():
     assert remarks == ["expands to 10, built to 8"]
     branch[0] = conv(12, 1)
     assert read(total(branch)) == ("inverted_residual3x3-4x3", [])
+
+
+def test_an_expansion_behind_a_relu_is_read():
+    branch = [RELU, conv(10, 1), RELU, depthwise(), RELU, conv(4, 1)]
+    text, remarks = read(total(branch))
+    assert text == "inverted_residual3x3-4x2"
+    assert "expands to 10, built to 8" in remarks
