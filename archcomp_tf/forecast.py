@@ -152,6 +152,14 @@ class _Plan:
             + 2 * self._measuring
         )
         self._final = clock.training(self._recipe, costly)
+        # What may be lost is lost from a label of the teacher's own layers;
+        # nothing is trained beside it.
+        self._reference = (
+            clock.training(brief, clock.image(around.compact, shape))
+            * max(1, config.num_workers)
+            if _is_tolerance(run)
+            else 0.0
+        )
 
     def teacher(self) -> StageForecast:
         teacher, clock = self._teacher, self._clock
@@ -184,10 +192,14 @@ class _Plan:
         if self._measured:
             names = " and ".join(self._measured)
             what = f"{NUM_MEASURED} networks measured, for {names}; {what}"
+        if self._reference:
+            what += f"; the teacher's own layers trained for {self._brief}"
         return StageForecast(
             "corpus",
             what,
-            NUM_MEASURED * self._measuring + self._num_initial * self._sample,
+            NUM_MEASURED * self._measuring
+            + self._num_initial * self._sample
+            + self._reference,
         )
 
     def autoencoder(self) -> StageForecast:
@@ -339,6 +351,13 @@ def _excess(run: Run, architecture: Architecture, shape: Shape) -> float:
     """As `Allowance.excess`, of what is counted: nothing is measured here."""
     beside = run.limits.beside_objective if run.limits else {}
     return excess(beside, architecture, shape, run.dataset.num_classes, {})
+
+
+def _is_tolerance(run: Run) -> bool:
+    """Whether it is limited what may be lost."""
+    if run.limits:
+        return run.limits.max_accuracy_drop is not None
+    return run.config.objective.name == "Tolerance"
 
 
 class _Clock:

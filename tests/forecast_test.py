@@ -58,6 +58,22 @@ def test_twice_the_labels_take_twice_as_long(tmp_path):
     assert _seconds(two)["search"] > _seconds(one)["search"]
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"objective": objective_config("Tolerance", max_drop=0.1)},
+        {"limits.max_accuracy_drop": 0.1},
+    ],
+)
+def test_a_label_of_the_teachers_layers_is_foretold(tmp_path, changes):
+    (_, one, *_), (_, two, *_) = (
+        forecast.forecast(_run(tmp_path / f"{len(c)}", **c))
+        for c in ({}, changes)
+    )
+    assert "the teacher's own layers trained" in two.what
+    assert "own layers" not in one.what and two.seconds > one.seconds
+
+
 def test_a_single_finalist_is_foretold_as_the_student_it_becomes(tmp_path):
     one, two = (
         _seconds(
