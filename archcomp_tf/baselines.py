@@ -346,6 +346,7 @@ def expected_improvement(
     ledger = _ledger(space, evaluate, count_params, num_labels, objective)
     if num_initial is None:
         num_initial = min(num_labels, num_samples(num_labels))
+    ledger.round_size(labels_a_round)  # refuses what is no such number
     rng = np.random.default_rng(seed)
     ledger.label(initial_samples(space, num_initial, seed))
     if autoencoder is None:

@@ -13,6 +13,7 @@ other kinds of layers.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 from collections.abc import Sequence
@@ -39,7 +40,8 @@ from archcomp_tf.fitting import (
     train_embedding,
 )
 from archcomp_tf.ledger import Evaluate, Ledger, SearchResult
-from archcomp_tf.objective import Objective
+from archcomp_tf.objective import Objective, Tolerance
+from archcomp_tf.ranges import MAX_SEED, check_number
 from archcomp_tf.samples import (
     Excess,
     Keeps,
@@ -51,6 +53,10 @@ from archcomp_tf.samples import (
 from archcomp_tf.search_space import SearchSpace
 
 _LOGGER = logging.getLogger(__name__)
+
+# More is hardly ever predicted, see the range of logits in `heads.py`: of what
+# has to be more accurate only the label can tell.
+_SURE = 0.998
 
 
 def num_samples(num_labels: int, num_known: int = 0, wanted: int = 0) -> int:
@@ -152,22 +158,23 @@ def search(
     check_mode(mode)
     _check_members(space, teacher, known, autoencoder)
     count_params = count_params or space.count_params
-    keeps = functools.cache(keeps)
+    check_number("seed", seed, 0, MAX_SEED, whole=True)
+    asked_once = functools.cache(keeps)
     ledger = Ledger(
         evaluate,
         count_params,
         num_labels,
         objective,
-        keeps=keeps,
+        keeps=asked_once,
         known=known,
     )
     ledger.round_size(labels_a_round)  # refuses what is no such number
     if num_initial is None:
         num_initial = num_samples(num_labels, ledger.num_ok)
     check_num_labels(ledger.num_ok + min(num_initial, num_labels))
-    _label_samples(ledger, space, num_initial, seed, excess)
+    label_first(ledger, space, num_initial, seed, excess)
     if ledger.num_ok < MIN_LABELS:  # and nothing is left to label
-        return ledger.result()
+        return dataclasses.replace(ledger.result(), keeps=keeps)
     if autoencoder is None:
         autoencoder = train_embedding(
             space,
@@ -178,6 +185,7 @@ def search(
             mode=mode,
         )
     descent = Descent(autoencoder, type(objective))
+    aim = _within_reach(objective)
     rng = np.random.default_rng(seed)
     first_of = _narrowed(space, teacher) if teacher and narrowed else []
     predictions, traces = {}, []
@@ -195,12 +203,12 @@ def search(
             descent_starts(space, ranked, teacher, num_starts, rng),
             neighbours(space, ranked, num_neighbours, rng),
             ledger.records,
-            objective,
+            aim,
             wanted,
             count_params=count_params,
             first_of=first_of[:wanted],
             num_before=len(predictions),
-            keeps=keeps,
+            keeps=asked_once,
             excess=excess,
             doubts=doubts,
             num_steps=num_steps,
@@ -216,7 +224,7 @@ def search(
             rng,
             ledger.fingerprints | {a.fingerprint for a in proposals},
             excess,
-            keeps,
+            asked_once,
         )
         if not proposals:
             _LOGGER.info(
@@ -227,7 +235,9 @@ def search(
             )
             break
         ledger.label(proposals)
-    return ledger.result(predictions=predictions, traces=tuple(traces))
+    result = ledger.result(predictions=predictions, traces=tuple(traces))
+    # What remembers cannot be pickled.
+    return dataclasses.replace(result, keeps=keeps)
 
 
 def _check_members(
@@ -255,14 +265,33 @@ def _check_members(
         space.validate(record.architecture)
 
 
-def _label_samples(
+def _within_reach(objective: Objective) -> Objective:
+    """The objective, met by a network of which the heads are sure."""
+    if not isinstance(objective, Tolerance):
+        return objective
+    most = min(objective.reference_accuracy, objective.max_drop + _SURE)
+    return dataclasses.replace(objective, reference_accuracy=most)
+
+
+def label_first(
     ledger: Ledger,
     space: SearchSpace,
     num: int,
     seed: int,
     excess: Excess,
 ) -> None:
-    """Labels samples, and more of them while too many of the labels fail."""
+    """Labels samples, and more of them while too many of the labels fail.
+
+    Args:
+      ledger: what labels them.
+      space: that they are of.
+      num: how many samples.
+      seed: of the samples.
+      excess: see `search`.
+
+    Raises:
+      EvaluationError: most labels failed.
+    """
     if num:
         ledger.label(initial_samples(space, num, seed, excess))
     rng = np.random.default_rng([seed, 1])  # not of the first samples again

@@ -23,13 +23,11 @@ from archcomp_tf.descent import LEARNING_RATE, NUM_STEPS
 from archcomp_tf.fitting import check_mode
 from archcomp_tf.limits import Limits
 from archcomp_tf.objective import Objective
-from archcomp_tf.ranges import check_number
+from archcomp_tf.ranges import MAX_SEED, check_number
 from archcomp_tf.search_space import SWAPS, SearchSpace
 from archcomp_tf.teachers import TEACHERS, named
 from archcomp_tf.training import Recipe
 
-# Keras takes up to 2**32 - 1, and some that are used are counted on from it.
-MAX_SEED = 2**31 - 1
 # How students are taught: mostly from the teacher.
 DISTILLATION = {"temperature": 4.0, "label_weight": 0.2}
 # Where a run is made, not what: it goes on where these differ.

@@ -47,8 +47,11 @@ class EvaluationError(RuntimeError):
     """
 
     def __init__(self, message: str, history: Sequence[Record]):
-        super().__init__(message)
+        super().__init__(message, history)
         self.history = tuple(history)
+
+    def __str__(self) -> str:
+        return self.args[0]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,7 +26,6 @@ import numpy as np
 from archcomp_tf import datasets
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.config import (
-    MAX_SEED,
     ConfigError,
     default_config,
     make_limits,
@@ -40,7 +39,7 @@ from archcomp_tf.limits import Limits
 from archcomp_tf.objective import Objective
 from archcomp_tf.outcome import PAGE, RESULTS, write_outcome
 from archcomp_tf.progress import shown
-from archcomp_tf.ranges import check_number
+from archcomp_tf.ranges import MAX_SEED, check_number
 from archcomp_tf.run import Run
 from archcomp_tf.searching import label_samples, run_search
 from archcomp_tf.teaching import prepare_teacher

@@ -6,6 +6,9 @@ import math
 import numbers
 from typing import Any
 
+# Keras takes up to 2**32 - 1, and some that are used are counted on from it.
+MAX_SEED = 2**31 - 1
+
 
 def check_number(
     name: str,

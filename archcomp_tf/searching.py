@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from archcomp_tf.compression import search
+from archcomp_tf.compression import label_first, search
 from archcomp_tf.config import num_initial
 from archcomp_tf.corpus import write_records
 from archcomp_tf.dashboards import write_search
@@ -12,9 +12,9 @@ from archcomp_tf.embedding import keep_embedding, learnt_embedding
 from archcomp_tf.evaluation import proposals_spearman
 from archcomp_tf.finals import best_of
 from archcomp_tf.labeling import LabelError
+from archcomp_tf.ledger import Ledger
 from archcomp_tf.objective import Tolerance
 from archcomp_tf.run import Run
-from archcomp_tf.samples import initial_samples
 from archcomp_tf.teaching import forget_training
 
 
@@ -30,16 +30,23 @@ def label_samples(run: Run) -> dict[str, Any]:
 
     Raises:
       LimitError: nothing in the space keeps to the limits.
+      EvaluationError: most labels failed.
       LabelError: the teacher's own layers cannot be labelled.
     """
     forget_training(run)
     run.allowance.check()
-    if num := num_initial(run.config, len(run.known)):
-        samples = initial_samples(
-            run.space, num, run.seed, run.allowance.excess
-        )
-        run.labeler(samples)
-    record: dict[str, Any] = {"num_labels": num}
+    ledger = Ledger(
+        run.labeler,
+        run.space.count_params,
+        run.config.labels.num_labels,
+        run.final_objective,
+        known=run.known,
+    )
+    num = num_initial(run.config, len(run.known))
+    label_first(ledger, run.space, num, run.seed, run.allowance.excess)
+    record: dict[str, Any] = {
+        "num_labels": len(ledger.records) - len(run.known)
+    }
     if isinstance(run.final_objective, Tolerance):
         (reference,) = run.labeler([run.teacher_architecture])
         if isinstance(reference, LabelError):
@@ -76,7 +83,7 @@ def run_search(run: Run) -> dict[str, Any]:
         known=run.known,
         keeps=run.allowance.keeps,
         excess=run.allowance.excess,
-        num_initial=run.stage("corpus")["num_labels"],
+        num_initial=num_initial(run.config, len(run.known)),
         labels_a_round=settings.labels_a_round,
         **run.config.search,
         autoencoder=autoencoder,

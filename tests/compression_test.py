@@ -1,6 +1,7 @@
 """Tests of the search, on an analytic oracle."""
 
 import functools
+import pickle
 
 import keras
 import numpy as np
@@ -17,7 +18,7 @@ from archcomp_tf.fitting import (
 )
 from archcomp_tf.ledger import SearchResult
 from archcomp_tf.limits import Limits
-from archcomp_tf.objective import Budget, LogParams
+from archcomp_tf.objective import Budget, LogParams, Tolerance
 from archcomp_tf.samples import initial_samples
 from archcomp_tf.search_space import SearchSpace
 
@@ -54,6 +55,49 @@ def _embedding():
     model = ArchitectureAutoencoder.from_config(_trained().get_config())
     model.set_weights(_trained().get_weights())
     return model
+
+
+def test_an_accuracy_that_no_head_predicts_is_looked_for_all_the_same():
+    def full(architectures):
+        return [min(1.0, 2 * accuracy_of(a)) for a in architectures]
+
+    result = search(
+        SPACE,
+        full,
+        num_labels=32,
+        objective=Tolerance(0.0005, 1.0),
+        seed=0,
+        teacher=TEACHER,
+        autoencoder=_embedding(),
+    )
+    sampled = min(
+        record.num_params
+        for record in result.history[:16]
+        if record.accuracy == 1.0
+    )
+    assert result.best.accuracy == 1.0
+    assert result.best.num_params < sampled
+
+
+def test_a_result_can_be_sent_to_another_process():
+    result = search(
+        SPACE,
+        evaluate,
+        num_labels=10,
+        objective=LogParams(0.1),
+        seed=0,
+        autoencoder=_embedding(),
+        num_starts=4,
+    )
+    again = pickle.loads(pickle.dumps(result))
+    assert again.best.architecture == result.best.architecture
+    with pytest.raises(ValueError, match="seed, a whole number, from 0 to"):
+        search(
+            *(SPACE, evaluate),
+            num_labels=10,
+            objective=LogParams(0.1),
+            seed=2**32 - 1,
+        )
 
 
 def test_a_search_finds_better_than_random_search_with_as_many_labels():

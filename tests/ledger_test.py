@@ -1,6 +1,7 @@
 """Tests of what is asked of an `evaluate`, and of what it may do wrong."""
 
 import math
+import pickle
 
 import keras_tuner
 import numpy as np
@@ -236,6 +237,12 @@ def test_of_a_network_that_is_known_twice_the_label_that_did_not_fail_counts():
     ledger = Ledger(_all, COUNT, 2, LogParams(), known=[failed, good])
     assert ledger.records == [good]
     assert ledger.num_ok == 1
+
+
+def test_most_labels_failing_is_told_to_another_process():
+    records = [Record(SAMPLES[0], 0.5, COUNT(SAMPLES[0]))]
+    error = pickle.loads(pickle.dumps(EvaluationError("most", records)))
+    assert (str(error), error.history) == ("most", tuple(records))
 
 
 def test_what_is_known_of_another_problem_is_refused():

@@ -47,9 +47,28 @@ def test_samples_are_labelled_and_the_teachers_own_layers_where_they_count(
 
 def test_layers_of_the_teacher_that_cannot_be_labelled_are_named(tmp_path):
     error = LabelError("too large")
-    run, _ = _run(tmp_path, lambda _: error, objective=TOLERANCE)
+    run, _ = _run(
+        tmp_path,
+        lambda network: error if network == TEACHER else 0.5,
+        objective=TOLERANCE,
+    )
     with pytest.raises(LabelError, match="own layers, .* from; got: too large"):
         label_samples(run)
+
+
+def test_further_samples_make_up_for_those_that_fail(tmp_path):
+    failed = []
+
+    def label(network):
+        if len(failed) < 2:
+            failed.append(network)
+            return LabelError("killed")
+        return 0.5
+
+    run, labelled = _run(tmp_path, label)
+    assert label_samples(run) == {"num_labels": 10}
+    assert len({a.fingerprint for a in labelled}) == 10
+    assert labelled[:8] == initial_samples(run.space, 8, run.seed)
 
 
 def _searched(folder, **changes):
