@@ -3,9 +3,9 @@
 A name is "digits" (bundled, see `digits.py`), the path of an `.npz` file with
 x_train, y_train, x_test and y_test, or any TFDS image classification data set
 that has a train and a test split.  The validation split is cut from the
-training data, by class, with a seed; the test split is never touched by it.
-Arrays and `tf.data` have no test split: it is cut from them in the same way.
-A tuple of two or three of them has its own.
+training data, by class, with a seed, where the file has no x_val and y_val; the
+test split is never touched by it.  Arrays and `tf.data` have no test split: it
+is cut from them in the same way.  A tuple of two or three of them has its own.
 
 TensorFlow is loaded only for a TFDS name.
 """
@@ -157,6 +157,8 @@ def load(
     else:
         given, num_classes = _read_tfds(name, data_dir)
     fractions = {"validation": validation_fraction}
+    if "validation" in given:
+        fractions = {}
     return _assembled(name, given, num_classes, fractions, seed)
 
 
@@ -229,6 +231,11 @@ def _assembled(
             name, splits["train"], fraction / left, seed
         )
         left -= fraction
+        _check_classes(
+            f"{name}, {split} split cut from training",
+            splits[split].labels,
+            num_classes,
+        )
     if not fractions:
         # Brief trainings see the first images alone, which are to be of all
         # classes.
@@ -272,7 +279,12 @@ def _given(data: Dataset | tuple | Iterable) -> dict[str, list[np.ndarray]]:
     if isinstance(data, tuple | list) and all(map(_is_split, data)):
         if len(data) == 2:
             names, parts = ("train", "test"), data
-        elif len(data) == 3 and isinstance(data, tuple):  # a list: batches
+        elif len(data) == 3:
+            if isinstance(data, list):
+                raise DataError(
+                    "Expected three splits as a tuple, or batches as a "
+                    "tf.data.Dataset; a list of three pairs may be either."
+                )
             names, parts = _SPLITS, data
     return {
         name: _arrays(f"{name} split", part)
@@ -293,7 +305,11 @@ def _arrays(where: str, data: Any) -> list[np.ndarray]:
         return [np.asarray(part) for part in data]
     images, labels = _gathered(where, data)
     # In one order, whatever order they came in.
-    order = np.argsort([digest_of(image) for image in images])
+    keys = [
+        (digest_of(image), label.tobytes())
+        for image, label in zip(images, labels, strict=True)
+    ]
+    order = sorted(range(len(keys)), key=keys.__getitem__)
     return [images[order], labels[order]]
 
 
@@ -327,7 +343,7 @@ def _gathered(
         pair = [np.asarray(part) for part in batch]
         if _is_single(*pair):
             pair = [part[None] for part in pair]
-        images.append(pair[0])
+        images.append(_as_bytes(pair[0]))
         labels.append(pair[1])
     if not images:
         raise DataError(
@@ -343,6 +359,17 @@ def _gathered(
             f"{', '.join(_NPZ_KEYS)}."
         )
     return np.concatenate(images), np.concatenate(labels)
+
+
+def _as_bytes(images: np.ndarray) -> np.ndarray:
+    """A batch as `_pixels` would have all, at once: in a quarter of the memory.
+
+    As it is where it takes all of them to tell.
+    """
+    if np.issubdtype(images.dtype, np.floating) and images.size:
+        if images.min() >= 0 and MAX_PIXEL / 2 <= images.max() <= MAX_PIXEL:
+            return np.rint(images).astype(np.uint8)
+    return images
 
 
 def _is_single(image: np.ndarray, label: np.ndarray) -> bool:
@@ -379,8 +406,13 @@ def _read_npz(path: str) -> dict[str, list[np.ndarray]]:
                     f"{', '.join(missing)} missing, "
                     f"{', '.join(file.keys()) or 'none'} found."
                 )
-            arrays = [file[key] for key in _NPZ_KEYS]
-            return {"train": arrays[:2], "test": arrays[2:]}
+            splits = {"train": "train", "test": "test"}
+            if "x_val" in file and "y_val" in file:
+                splits["validation"] = "val"
+            return {
+                split: [file[f"x_{key}"], file[f"y_{key}"]]
+                for split, key in splits.items()
+            }
     except DataError:
         raise
     except _UNREADABLE as error:

@@ -16,6 +16,8 @@ from archcomp_tf.datasets import Dataset, digest_of
 from archcomp_tf.environment import physical_memory
 from archcomp_tf.export import check_loadable
 from archcomp_tf.inference import check_fit
+from archcomp_tf.keras_graph import ends
+from archcomp_tf.layer import Shape
 from archcomp_tf.preprocessing import Preprocessing
 
 # Of what Keras writes of a model: the names that it counts up, seeds that it
@@ -57,12 +59,25 @@ def checked(
       ConfigError: what it makes of images first does not fit into memory.
       ValueError: it does not fit the data.
     """
+    ends(model)
+    if isinstance(getattr(model, "output", None), dict):
+        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     if dataset.num_classes == 2:
         model = as_two_classes(model)
     check_fit(model, dataset)
+    if None in Preprocessing(model).output_shape:  # a student is of one size
+        model = _of_size(model, dataset.input_shape)
     check_loadable(model)
     _check_memory(Preprocessing(model), dataset, num_workers)
     return model
+
+
+def _of_size(model: keras.Model, image_shape: Shape) -> keras.Model:
+    """A model that takes images of any size, for those of one."""
+    (given,) = model.inputs
+    shape = image_shape[: len(given.shape) - 1]
+    inputs = keras.Input(shape, dtype=given.dtype)
+    return keras.Model(inputs, model(inputs), name=model.name)
 
 
 def _check_memory(
@@ -70,7 +85,7 @@ def _check_memory(
 ) -> None:
     """Raises ConfigError where what is trained on is more than fits."""
     shape = preprocessing.output_shape
-    if None in shape or preprocessing.is_unit:
+    if preprocessing.is_unit:
         return  # images stay as they are
     num = sum(map(len, (dataset.train, dataset.validation, dataset.test)))
     size = 4 * num * math.prod(shape)  # of float32

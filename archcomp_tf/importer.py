@@ -101,7 +101,10 @@ def explain(model: keras.Model) -> Reading:
     front = keras_graph.front(calls)
     shape = tuple(model.inputs[0].shape[1:])
     shape = front[-1].output_shape if front else shape
-    if len(shape) != 3 or None in shape:
+    if len(shape) == 3 and None in shape:
+        got = f"{shape}; keras.Model(i, model(i)) has a size, that of i"
+        raise UnsupportedModelError(model, "images of one size", got)
+    if len(shape) != 3:
         raise UnsupportedModelError(model, "(height, width, channels)", shape)
     row = without(steps(calls[len(front) :], shape), None)
     body, classifier = _classifier(model, row)

@@ -35,6 +35,7 @@ from archcomp_tf.embedding import learn_embedding
 from archcomp_tf.environment import environment
 from archcomp_tf.finals import folder_of, train_controls, train_student
 from archcomp_tf.forecast import forecast, forecast_lines
+from archcomp_tf.keras_graph import ends
 from archcomp_tf.limits import Limits
 from archcomp_tf.objective import Objective
 from archcomp_tf.outcome import PAGE, RESULTS, write_outcome
@@ -148,6 +149,7 @@ def compress(
         )
     if isinstance(teacher, str | os.PathLike):
         teacher = keras.models.load_model(teacher, compile=False)
+    ends(teacher)  # refuses what is no model, or has no graph
     name, given = dataset, None
     if isinstance(dataset, os.PathLike):
         name = os.fspath(dataset)

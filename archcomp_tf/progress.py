@@ -49,10 +49,13 @@ def shown() -> Iterator[None]:
     if _PACKAGE.level != logging.NOTSET:
         yield
         return
-    handler = None
+    handler, propagates = None, _PACKAGE.propagate
     if not _PACKAGE.hasHandlers():
         handler = lines_to_stderr()
         _PACKAGE.addHandler(handler)
+        # Others may give the root logger a handler meanwhile; Keras' export
+        # does.
+        _PACKAGE.propagate = False
     _PACKAGE.setLevel(logging.INFO)
     try:
         yield
@@ -60,6 +63,7 @@ def shown() -> Iterator[None]:
         _PACKAGE.setLevel(logging.NOTSET)
         if handler is not None:
             _PACKAGE.removeHandler(handler)
+            _PACKAGE.propagate = propagates
 
 
 class Progress:

@@ -159,7 +159,7 @@ class Run:
                 )
             if not settings.model:
                 return None
-            model = keras.models.load_model(settings.model, compile=False)
+            model = _loaded(settings.model)
         return checked(model, self.dataset, self.config.num_workers)
 
     @functools.cached_property
@@ -389,3 +389,15 @@ class Run:
             "num_params": cost.num_params(architecture, *shape),
             "num_flops": cost.num_flops(architecture, *shape),
         }
+
+
+def _loaded(path: str) -> keras.Model:
+    """The model of a `.keras` file."""
+    try:
+        return keras.models.load_model(path, compile=False)
+    except TypeError as error:  # a page, with all of its config
+        raise ConfigError(
+            f"{path} cannot be loaded: {str(error).partition(chr(10))[0]} "
+            "Layers of one's own are known to a program that imports them and "
+            "calls archcomp_tf.compress."
+        ) from error

@@ -72,6 +72,12 @@ def prepare_teacher(run: Run) -> dict[str, Any]:
     doubts: list[str] = []
     if ready is not None:
         own = record["validation_accuracy"]
+        _LOGGER.info(
+            "teacher: right about %.1f%% of the %s images to choose by; where "
+            "its own evaluate says more, something in front of it is missing",
+            100 * own,
+            f"{len(dataset.validation):,}",
+        )
         _check_range(model, dataset.validation, preprocessing, own)
         doubts += _chance(dataset, preprocessing, own) or _known_images(
             dataset, logits, own
@@ -155,29 +161,28 @@ def _check_range(
     preprocessing: Preprocessing,
     validation_accuracy: float,
 ) -> None:
-    """Raises ValueError where a teacher is better when given other values.
-
-    Only of one that takes values from 0 to 1.
-    """
-    if preprocessing.takes != 1:
-        return
+    """Raises ValueError where a teacher is better when given other values."""
+    takes = preprocessing.takes
+    ranges = ((0, MAX_PIXEL), (-1, 1)) if takes == 1 else ((0, 1),)
     # Neither by chance, three standard errors of a difference at most, nor by
     # a little contrast.
     margin = max(0.1, 3 * math.sqrt(0.5 / len(validation)))
-    for low, high in ((0, MAX_PIXEL), (-1, 1)):
+    for low, high in ranges:
         other = accuracy(
             model,
             validation,
             lambda x, low=low, high=high: (
-                low + (high - low) * unit(preprocessing.scaled(x))
+                low + (high - low) * unit(preprocessing.scaled(x)) / takes
             ),
         )
         if other - validation_accuracy > margin:
-            layer = f"Rescaling({high - low}, offset={low})"
+            scale = f"{high - low}" if takes == 1 else f"1 / {takes}"
+            layer = f"Rescaling({scale}, offset={low})"
             raise ValueError(
                 f"{model.name} is right about {validation_accuracy:.1%} of the "
-                "images to choose by where it is given values from 0 to 1, and "
-                f"about {other:.1%} where they go from {low} to {high}: put "
+                f"images to choose by where it is given values from 0 to "
+                f"{takes}, and about {other:.1%} where they go from {low} to "
+                f"{high}: put "
                 f"{layer} in front of it, keras.Sequential([{layer}, model]); "
                 "students will have it too."
             )

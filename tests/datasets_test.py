@@ -759,3 +759,52 @@ def test_classes_may_be_false_and_true():
     read = datasets.of((images, np.arange(40) % 2 == 1))
     assert read.num_classes == 2
     assert read.train.labels.dtype == np.int32
+
+
+def test_an_npz_may_have_a_validation_split(tmp_path):
+    parts = {}
+    for name, num, shade in (("train", 40, 1), ("val", 8, 2), ("test", 8, 3)):
+        parts[f"x_{name}"] = np.full((num, 2, 2), shade, np.uint8)
+        parts[f"y_{name}"] = np.arange(num) % 4
+    np.savez(tmp_path / "mine.npz", **parts)
+    dataset = datasets.load(str(tmp_path / "mine.npz"))
+    splits = (dataset.train, dataset.validation, dataset.test)
+    assert [len(split) for split in splits] == [40, 8, 8]
+    assert [split.images.max() for split in splits] == [1, 2, 3]
+
+
+def test_a_class_that_is_too_rare_to_be_cut_is_named():
+    labels = np.repeat(np.arange(3), (60, 5, 35))
+    images = np.zeros((100, 2, 2), np.uint8)
+    with pytest.raises(DataError, match="test split cut from.* none of 1"):
+        datasets.of((images, labels))
+
+
+def test_a_list_of_three_pairs_may_be_two_things():
+    with pytest.raises(DataError, match="as a tuple, or batches"):
+        datasets.of([*_thirds("tuples")])
+
+
+def test_floats_up_to_255_are_bytes_batch_by_batch():
+    rng = np.random.default_rng(0)
+    images = rng.uniform(0, 255, (40, 4, 4, 1)).astype(np.float32)
+    images[:8] /= 255  # a batch that might be of images in [0, 1]
+    labels = np.arange(40) % 4
+    data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(8)
+    one, other = datasets.of(data), datasets.of((images, labels))
+    assert one.train.images.dtype == other.train.images.dtype == np.uint8
+    for split in ("train", "validation", "test"):
+        assert len(getattr(one, split)) == len(getattr(other, split))
+    everything = np.concatenate(
+        [getattr(one, s).images for s in ("train", "validation", "test")]
+    )
+    assert sorted(everything.ravel()) == sorted(np.rint(images).ravel())
+
+
+def test_equal_images_of_different_classes_come_in_one_order():
+    images = np.zeros((40, 2, 2, 1), np.uint8)
+    data = tf.data.Dataset.from_tensor_slices((images, np.arange(40) % 2))
+    one, other = (
+        datasets.of(data.shuffle(40, seed=seed).batch(8)) for seed in (1, 2)
+    )
+    assert one.digest == other.digest

@@ -7,6 +7,7 @@ import tiny
 
 from archcomp_tf import given_teacher
 from archcomp_tf.config import ConfigError
+from archcomp_tf.importer import from_keras
 from archcomp_tf.keras_graph import UnsupportedModelError
 
 layers = keras.layers
@@ -37,6 +38,39 @@ def test_images_that_do_not_fit_into_memory_are_refused(monkeypatch):
     ):
         given_teacher.checked(teacher, tiny.dataset(), 2)
     given_teacher.checked(teacher, tiny.dataset(), 1)
+
+
+@pytest.mark.parametrize("front", [[], [layers.Rescaling(2.0)]])
+def test_a_teacher_of_images_of_any_size_is_one_of_the_datas(front):
+    teacher = keras.Sequential(
+        [
+            keras.Input((None, None, 1)),
+            *front,
+            layers.Conv2D(4, 3, 2),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(tiny.NUM_CLASSES),
+        ]
+    )
+    with pytest.raises(UnsupportedModelError, match="images of one size"):
+        from_keras(teacher)
+    model = given_teacher.checked(teacher, tiny.dataset(), 1)
+    assert model.input_shape == (None, *tiny.SHAPE)
+    assert str(from_keras(model)) == "conv3x3-4/2"
+    images = tiny.dataset().test.images
+    np.testing.assert_allclose(model(images), teacher(images), atol=1e-6)
+    # Which a front of its own may have.
+    fixed = keras.Sequential(
+        [keras.Input((None, None, 1)), layers.Resizing(4, 4), *model.layers[1:]]
+    )
+    assert given_teacher.checked(fixed, tiny.dataset(), 1) is fixed
+
+
+def test_the_one_output_of_a_teacher_may_have_a_name():
+    teacher = _teacher()
+    named = keras.Model(teacher.inputs, {"class": teacher.outputs[0]})
+    model = given_teacher.checked(named, tiny.dataset(), 1)
+    images = tiny.dataset().test.images
+    np.testing.assert_allclose(model(images), teacher(images), atol=1e-6)
 
 
 def test_a_model_without_a_graph_is_named_as_such_and_not_as_unsaveable():

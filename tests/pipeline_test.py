@@ -662,8 +662,8 @@ def test_a_reference_that_cannot_be_labelled_says_why(tmp_path, monkeypatch):
     stages.run_stage("teacher")
     teacher = Architecture.parse(config.teacher.architecture)
 
-    def run(task, architecture, recipe):
-        del task, recipe
+    def run(task, architecture):
+        del task
         if architecture.compact == teacher:
             raise MemoryError("too large")
         return 0.5

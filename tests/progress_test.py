@@ -1,6 +1,7 @@
 """Tests of `archcomp_tf.progress`."""
 
 import logging
+import sys
 import types
 
 import pytest
@@ -125,6 +126,19 @@ def test_progress_is_shown_where_nobody_said_what_is_logged(
     logger.info("label 2/2")
     assert capsys.readouterr().err[8:] == " label 1/2\n"  # behind the time
     assert not logger.handlers and logger.level == logging.NOTSET
+
+
+def test_each_line_is_shown_once_whatever_others_do_to_the_root(
+    monkeypatch, capsys
+):
+    logger, root = _logger(monkeypatch), logging.getLogger()
+    monkeypatch.setattr(logger, "propagate", True)
+    monkeypatch.setattr(root, "handlers", [])
+    with progress.shown():
+        root.addHandler(logging.StreamHandler(sys.stderr))
+        logger.info("label 1/2")
+    assert capsys.readouterr().err.count("label 1/2") == 1
+    assert logger.propagate
 
 
 def test_a_programs_own_handlers_show_progress(monkeypatch, capsys):

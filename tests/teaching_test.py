@@ -150,6 +150,20 @@ def test_a_teacher_that_learnt_other_values_than_it_is_given_is_refused(
     assert record["validation_accuracy"] == 1
 
 
+def test_a_teacher_that_scales_what_was_scaled_before_is_refused(tmp_path):
+    teacher = keras.Sequential(
+        [
+            keras.Input(tiny.SHAPE),
+            keras.layers.Rescaling(1 / 255),
+            _sides(0, 1 / 255),
+        ]
+    )
+    with pytest.raises(
+        ValueError, match=r"from 0 to 255, .* put Rescaling\(1 / 255, offset=0"
+    ):
+        prepare_teacher(_given(teacher, tmp_path))
+
+
 def test_so_is_one_whose_layers_in_front_leave_the_values_as_they_are(
     tmp_path,
 ):
