@@ -157,8 +157,6 @@ def load(
     else:
         given, num_classes = _read_tfds(name, data_dir)
     fractions = {"validation": validation_fraction}
-    if "validation" in given:
-        fractions = {}
     return _assembled(name, given, num_classes, fractions, seed)
 
 
@@ -194,7 +192,6 @@ def of(
         name, num_classes = data.name, data.num_classes
     given = _given(data)
     fractions = {"test": test_fraction, "validation": validation_fraction}
-    fractions = {n: f for n, f in fractions.items() if n not in given}
     return _assembled(name, given, num_classes, fractions, seed)
 
 
@@ -211,9 +208,11 @@ def _assembled(
       name: of the data set.
       given: split -> (images, labels); "train" first.
       num_classes: where it is known; else the training split says it.
-      fractions: split that is not given -> its share of training, in (0, 1).
+      fractions: split -> its share of training, in (0, 1), where it is not
+        given.
       seed: of the cuts.
     """
+    fractions = {n: f for n, f in fractions.items() if n not in given}
     for split, fraction in fractions.items():
         if not 0 < fraction < 1:
             raise DataError(
