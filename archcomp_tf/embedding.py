@@ -15,7 +15,7 @@ from archcomp_tf.fitting import (
     fit_ensemble_head,
     unlabelled_mix,
 )
-from archcomp_tf.latent import latent_map
+from archcomp_tf.latent import map_embedding
 from archcomp_tf.ledger import SearchResult
 from archcomp_tf.run import Run
 
@@ -106,7 +106,7 @@ def keep_embedding(
     with run.workdir.replacing(_SEARCHED_MODEL) as path:
         autoencoder.save(path)
     with run.workdir.replacing("search/latent.npz") as path:
-        latent_map(
+        map_embedding(
             autoencoder,
             labelled,
             run.teacher_architecture,

@@ -10,7 +10,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from archcomp_tf.binary import as_two_classes
 from archcomp_tf.config import ConfigError
 from archcomp_tf.datasets import Dataset, digest_of
 from archcomp_tf.environment import physical_memory
@@ -19,6 +18,7 @@ from archcomp_tf.inference import check_fit
 from archcomp_tf.keras_graph import ends
 from archcomp_tf.layer import Shape
 from archcomp_tf.preprocessing import Preprocessing
+from archcomp_tf.two_classes import as_two_classes
 
 # Of what Keras writes of a model: the names that it counts up, seeds that it
 # draws, and what is no layer.

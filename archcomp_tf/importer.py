@@ -40,7 +40,6 @@ import keras
 
 from archcomp_tf import keras_graph, reading
 from archcomp_tf.architecture import Architecture
-from archcomp_tf.binary import as_two_classes
 from archcomp_tf.keras_graph import Call, UnsupportedModelError
 from archcomp_tf.layer import Op
 from archcomp_tf.parts import LEFT_OUT, Part, parts_of, with_strays
@@ -55,6 +54,7 @@ from archcomp_tf.steps import (
     steps,
     without,
 )
+from archcomp_tf.two_classes import as_two_classes
 
 _CLASSIFIER = "a linear, softmax or sigmoid Dense at the end, an output a class"
 
@@ -94,7 +94,8 @@ def explain(model: keras.Model) -> Reading:
     if as_two_classes(model) is not model:
         got = (
             "one output of two classes; `compress` takes it as it is, and "
-            "`archcomp_tf.binary.as_two_classes` makes of it what can be read"
+            "`archcomp_tf.two_classes.as_two_classes` makes of it what can be "
+            "read"
         )
         raise UnsupportedModelError(model.layers[-1], _CLASSIFIER, got)
     _check_used_once(calls)

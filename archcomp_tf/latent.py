@@ -67,7 +67,7 @@ def on_plane(z: np.ndarray, paths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (z - centre) @ plane.T, (paths - centre) @ plane.T
 
 
-def latent_map(
+def map_embedding(
     autoencoder: ArchitectureAutoencoder,
     architectures: Sequence[Architecture],
     teacher: Architecture,

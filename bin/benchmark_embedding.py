@@ -2,8 +2,8 @@
 
 One JSON file a seed, and RESULTS.md and pictures over all of them, are left in
 --output; seeds that are there already are not measured again.  Accuracies are
-those of NAS-Bench-Macro, or, around a teacher, of the formula in `oracles.py`:
-no network is trained.
+those of NAS-Bench-Macro, or, around a teacher, of the formula in
+`benchmarks.py`: no network is trained.
 """
 
 import json
@@ -135,12 +135,12 @@ def _check_folder(output: pathlib.Path) -> None:
 
 
 def _problem():
-    """The space, its oracle, and the teacher where there is one.
+    """The space, its benchmark, and the teacher where there is one.
 
     Raises:
       ValueError: a flag asks for what there is not.
     """
-    from archcomp_tf.oracles import CapacityOracle, read_table
+    from archcomp_tf.benchmarks import SyntheticBenchmark, read_benchmark
     from archcomp_tf.search_space import SearchSpace
     from archcomp_tf.teachers import named
 
@@ -150,8 +150,8 @@ def _problem():
             f"{', '.join(sorted(unknown))}."
         )
     if _SPACE.value.endswith(".csv"):
-        oracle = read_table(_SPACE.value)
-        return oracle.space, oracle, None
+        benchmark = read_benchmark(_SPACE.value)
+        return benchmark.space, benchmark, None
     try:
         teacher = named(_SPACE.value)
     except ValueError as error:
@@ -159,7 +159,7 @@ def _problem():
             f"--space: expected the path of a .csv file, or a network. {error}"
         ) from error
     space = SearchSpace.around(teacher)
-    return space, CapacityOracle(space, noise=0.003), teacher
+    return space, SyntheticBenchmark(space, noise=0.003), teacher
 
 
 def _measure(problem, variant: str, seed: int, output: pathlib.Path) -> dict:
@@ -179,16 +179,16 @@ def _measure(problem, variant: str, seed: int, output: pathlib.Path) -> dict:
     from archcomp_tf.objective import LogParams
     from archcomp_tf.samples import new_samples
 
-    space, oracle, teacher = problem
+    space, benchmark, teacher = problem
     around = [teacher] if teacher else []
     rng = np.random.default_rng(seed)
     keras.utils.set_random_seed(seed)
     autoencoder = ArchitectureAutoencoder(space, **_SETTINGS[variant])
     labelled = new_samples(space, max(_LABEL_COUNTS), rng, set())
     records = [
-        Record(architecture, accuracy, oracle.count_params(architecture))
+        Record(architecture, accuracy, benchmark.count_params(architecture))
         for architecture, accuracy in zip(
-            labelled, oracle.evaluate(labelled), strict=True
+            labelled, benchmark.evaluate(labelled), strict=True
         )
     ]
 
@@ -198,7 +198,7 @@ def _measure(problem, variant: str, seed: int, output: pathlib.Path) -> dict:
         autoencoder,
         seen,
         records[:100],
-        oracle.count_params,
+        benchmark.count_params,
         seed=seed,
         epochs=_EPOCHS.value,
         mode="joint" if variant == "joint" else "pretrained",
@@ -224,19 +224,19 @@ def _measure(problem, variant: str, seed: int, output: pathlib.Path) -> dict:
         trained_on = set(seen)
         held_out = [a for a in mix if a not in trained_on] or mix
     else:  # all members, some seven of ten of which were trained on
-        held_out = oracle.architectures
+        held_out = benchmark.architectures
     results["exact_reconstruction"] = evaluation.exact_reconstruction(
         autoencoder, held_out
     )
     results["params_error"] = evaluation.params_error(
-        autoencoder, held_out, oracle.count_params
+        autoencoder, held_out, benchmark.count_params
     )
-    sizes = [oracle.count_params(a) for a in held_out]
+    sizes = [benchmark.count_params(a) for a in held_out]
     results["params_range"] = [min(sizes), max(sizes)]
 
     known = {record.architecture for record in records}
     unseen = [a for a in dict.fromkeys(held_out) if a not in known]
-    truth = [oracle.accuracy(architecture) for architecture in unseen]
+    truth = [benchmark.accuracy(architecture) for architecture in unseen]
     # 100 come last: the descent that follows is judged with them.
     head = autoencoder.accuracy_head
     for num in sorted(_LABEL_COUNTS, key=lambda num: num == 100):
@@ -274,8 +274,8 @@ def _measure(problem, variant: str, seed: int, output: pathlib.Path) -> dict:
         autoencoder,
         ends,
         objective,
-        lambda members: [oracle.accuracy(member) for member in members],
-        oracle.count_params,
+        lambda members: [benchmark.accuracy(member) for member in members],
+        benchmark.count_params,
     )
     speed = evaluation.descent_speed(
         autoencoder, z, objective, num_steps=_NUM_TIMED_STEPS
@@ -287,18 +287,18 @@ def _measure(problem, variant: str, seed: int, output: pathlib.Path) -> dict:
         "tracing_seconds": speed["tracing"],
     }
     if variant == "default" and seed == int(_SEEDS.value[0]):
-        _draw(output, autoencoder, oracle, unseen, truth, trace["z"])
+        _draw(output, autoencoder, benchmark, unseen, truth, trace["z"])
     return results
 
 
-def _draw(output, autoencoder, oracle, unseen, truth, paths) -> None:
+def _draw(output, autoencoder, benchmark, unseen, truth, paths) -> None:
     import numpy as np
 
     from archcomp_tf import plots
     from archcomp_tf.latent import on_plane
 
     accuracy, _, log_params = autoencoder.predict_heads(unseen)
-    true_params = np.log10([oracle.count_params(a) for a in unseen])
+    true_params = np.log10([benchmark.count_params(a) for a in unseen])
     points, paths = on_plane(
         autoencoder.encode(unseen), paths[:, :: _NUM_STARTS // 16]
     )

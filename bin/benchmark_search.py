@@ -1,7 +1,7 @@
 """Holds the search against what people would use instead, at equal labels.
 
 Accuracies are those of a table, or, around a teacher, of the formula in
-`oracles.py`: no network is trained.  One JSON line a run is appended to
+`benchmarks.py`: no network is trained.  One JSON line a run is appended to
 METHOD.jsonl in --output; runs that are there already are not run again, unless
 they were told to stop at fewer labels.  RESULTS.md and its pictures are over
 all that is there.
@@ -129,10 +129,10 @@ def _check_folder(output: pathlib.Path) -> None:
 
 def _methods(problem) -> list[str]:
     """The methods that the flag asks for."""
-    from archcomp_tf.oracles import Table
+    from archcomp_tf.benchmarks import TabularBenchmark
 
     possible = list(_VARIANTS)
-    if isinstance(problem[0], Table):
+    if isinstance(problem[0], TabularBenchmark):
         possible.remove("width_scaling")  # its networks are in no table
     methods = possible if _METHODS.value == ["all"] else _METHODS.value
     if unknown := set(methods) - set(possible):
@@ -153,13 +153,13 @@ def _objectives() -> list:
 
 
 def _problem():
-    """An oracle, and the network that is to be made smaller."""
-    from archcomp_tf.oracles import CapacityOracle, read_table
+    """A benchmark, and the network that is to be made smaller."""
+    from archcomp_tf.benchmarks import SyntheticBenchmark, read_benchmark
     from archcomp_tf.search_space import SearchSpace
     from archcomp_tf.teachers import TEACHERS
 
     if _PROBLEM.value.endswith(".csv"):
-        table = read_table(_PROBLEM.value)
+        table = read_benchmark(_PROBLEM.value)
         return table, max(table.architectures, key=table.count_params)
     if _PROBLEM.value not in TEACHERS:
         raise ValueError(
@@ -171,59 +171,63 @@ def _problem():
     space = SearchSpace.around(
         teacher, num_widths=_NUM_WIDTHS, swaps=("separable_conv",)
     )
-    return CapacityOracle(space, noise=_NOISE), teacher
+    return SyntheticBenchmark(space, noise=_NOISE), teacher
 
 
 def _measure(problem, method, seed, objective, embeddings) -> dict:
     import numpy as np
 
     from archcomp_tf import baselines, evaluation
+    from archcomp_tf.benchmarks import highest_objective
     from archcomp_tf.compression import search
     from archcomp_tf.environment import environment
     from archcomp_tf.objective import Budget
-    from archcomp_tf.oracles import highest_objective
 
-    oracle, teacher = problem
+    benchmark, teacher = problem
     name, options = _VARIANTS[method]
     options = {
         "num_labels": _LABELS.value,
         "objective": objective,
         "seed": seed,
-        "count_params": oracle.count_params,
+        "count_params": benchmark.count_params,
         **options,
     }
     embedding_seconds = 0.0
     if name in _ON_EMBEDDING:
         num_heads = options.pop("num_heads", 5)
         if num_heads not in embeddings:
-            embeddings[num_heads] = _embedding(oracle, teacher, seed, num_heads)
+            embeddings[num_heads] = _embedding(
+                benchmark, teacher, seed, num_heads
+            )
         options["autoencoder"], embedding_seconds = embeddings[num_heads]
     if name in _FROM_TEACHER:
         options["teacher"] = teacher
     evaluate = (
-        oracle.single_trainings(seed) if _SINGLE.value else oracle.evaluate
+        benchmark.single_trainings(seed)
+        if _SINGLE.value
+        else benchmark.evaluate
     )
     function = search if name == "search" else getattr(baselines, name)
 
     start = time.monotonic()
-    result = function(oracle.space, evaluate, **options)
+    result = function(benchmark.space, evaluate, **options)
     seconds = time.monotonic() - start
     # Within a budget what counts is how much of the teacher's accuracy is lost;
     # the formula's climbs end too early there to say what its optimum is.
     aim = (
-        oracle.accuracy(teacher)
+        benchmark.accuracy(teacher)
         if isinstance(objective, Budget)
-        else highest_objective(oracle, objective)
+        else highest_objective(benchmark, objective)
     )
-    curve = evaluation.regret_curve(result, oracle.accuracy, aim)
+    curve = evaluation.regret_curve(result, benchmark.accuracy, aim)
     changes = [0, *(np.flatnonzero(np.diff(curve)) + 1).tolist()]
     reference = (
         _LOWEST_ACCURACY,
-        float(np.log10(oracle.count_params(teacher))),
+        float(np.log10(benchmark.count_params(teacher))),
     )
     volumes = {
         num: evaluation.hypervolume(
-            [oracle.accuracy(r.architecture) for r in result.history[:num]],
+            [benchmark.accuracy(r.architecture) for r in result.history[:num]],
             [np.log10(r.num_params) for r in result.history[:num]],
             reference,
         )
@@ -242,7 +246,7 @@ def _measure(problem, method, seed, objective, embeddings) -> dict:
         # [label, regret from there on]; with a budget the accuracy lost.
         "regret": [[i + 1, round(float(curve[i]), 7)] for i in changes],
         "hypervolume": {str(n): round(v, 5) for n, v in volumes.items()},
-        # The oracles take next to no time themselves.
+        # The benchmarks take next to no time themselves.
         "seconds_a_label": round(
             (seconds + embedding_seconds) / len(result.history), 3
         ),
@@ -250,16 +254,16 @@ def _measure(problem, method, seed, objective, embeddings) -> dict:
     }
 
 
-def _embedding(oracle, teacher, seed: int, num_heads: int):
+def _embedding(benchmark, teacher, seed: int, num_heads: int):
     """An embedding, which its methods share, and the seconds it took."""
     from archcomp_tf.fitting import train_embedding
 
     start = time.monotonic()
     autoencoder = train_embedding(
-        oracle.space,
+        benchmark.space,
         [teacher],
         [],
-        oracle.count_params,
+        benchmark.count_params,
         seed=seed,
         num_heads=num_heads,
     )

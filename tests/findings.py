@@ -6,9 +6,9 @@ import numpy as np
 
 from archcomp_tf import cost
 from archcomp_tf.architecture import Architecture
+from archcomp_tf.benchmarks import SyntheticBenchmark
 from archcomp_tf.corpus import FAILED, Record
 from archcomp_tf.latent import LatentMap
-from archcomp_tf.oracles import CapacityOracle
 from archcomp_tf.search_space import SearchSpace
 
 SHAPE = (8, 8, 1)
@@ -17,15 +17,15 @@ TEACHER = Architecture.parse(
     "conv3x3-32 conv3x3-64 max_pool2x2/2 conv3x3-128 conv3x3-128"
 )
 SPACE = SearchSpace.around(TEACHER, SHAPE, NUM_CLASSES)
-ORACLE = CapacityOracle(SPACE)
+BENCHMARK = SyntheticBenchmark(SPACE)
 NUM_LABELLED = 24
 
 
 def _record(architecture):
     return Record(
         architecture,
-        ORACLE.accuracy(architecture),
-        ORACLE.count_params(architecture),
+        BENCHMARK.accuracy(architecture),
+        BENCHMARK.count_params(architecture),
     )
 
 
@@ -78,7 +78,7 @@ def latent(num_descents=3, num_steps=9):
 
 
 def _network(architecture, test, **fields):
-    size = ORACLE.count_params(architecture)
+    size = BENCHMARK.count_params(architecture)
     return {
         "architecture": str(architecture.compact),
         "fingerprint": architecture.fingerprint,
@@ -87,7 +87,7 @@ def _network(architecture, test, **fields):
         "validation_accuracy": test + 0.01,
         "validation_accuracies": [test, test + 0.01],
         "test_accuracy": test,
-        "compression_ratio": ORACLE.count_params(TEACHER) / size,
+        "compression_ratio": BENCHMARK.count_params(TEACHER) / size,
         "predicted_accuracy": None,
         "broken_limits": [],
     } | fields

@@ -10,11 +10,11 @@ from people_models import READ, REFUSED
 
 from archcomp_tf import cost
 from archcomp_tf.architecture import Architecture
-from archcomp_tf.binary import as_two_classes
 from archcomp_tf.builder import build
 from archcomp_tf.importer import UnsupportedModelError, explain, from_keras
 from archcomp_tf.layer import KINDS, Layer
 from archcomp_tf.reading import Reading
+from archcomp_tf.two_classes import as_two_classes
 
 SHAPE = (9, 8, 3)
 CLASSES = 4

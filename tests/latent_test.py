@@ -7,7 +7,7 @@ import pytest
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
-from archcomp_tf.latent import LatentMap, latent_map, on_plane
+from archcomp_tf.latent import LatentMap, map_embedding, on_plane
 from archcomp_tf.objective import LogParams
 
 
@@ -57,7 +57,7 @@ def drawn():
     teacher, *networks = embeddings.members(13)
     autoencoder = ArchitectureAutoencoder(embeddings.SPACE, 4, 16)
     return (
-        latent_map(autoencoder, networks, teacher, LogParams(0.3), 4),
+        map_embedding(autoencoder, networks, teacher, LogParams(0.3), 4),
         autoencoder,
         networks,
         teacher,

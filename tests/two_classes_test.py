@@ -1,4 +1,4 @@
-"""Tests of `archcomp_tf.binary`."""
+"""Tests of `archcomp_tf.two_classes`."""
 
 import keras
 import numpy as np
@@ -6,8 +6,8 @@ import pytest
 import tiny
 from keras import layers
 
-from archcomp_tf.binary import as_two_classes
 from archcomp_tf.importer import from_keras
+from archcomp_tf.two_classes import as_two_classes
 
 
 def _model(*end, nested=False):

@@ -1,6 +1,6 @@
 """Accuracies that cost no training: a table of trained networks, a formula.
 
-Each oracle has `evaluate` and `count_params` as `compression.search` takes
+Each benchmark has `evaluate` and `count_params` as `compression.search` takes
 them.
 """
 
@@ -22,7 +22,7 @@ from archcomp_tf.search_space import SearchSpace
 _COLUMNS = ("architecture", "accuracy", "params")
 
 
-class Table:
+class TabularBenchmark:
     """The accuracies of all members of a space, found by training them.
 
     Args:
@@ -59,7 +59,7 @@ class Table:
     @classmethod
     def from_csv(
         cls, path: str | os.PathLike, space: SearchSpace | None = None
-    ) -> Table:
+    ) -> TabularBenchmark:
         """Reads a table with a row for each member of a space.
 
         Args:
@@ -119,7 +119,7 @@ class Table:
         return self._num_params[architecture]
 
 
-class NasBenchMacro(Table):
+class NasBenchMacro(TabularBenchmark):
     """All 6,561 networks of NAS-Bench-Macro, trained three times on CIFAR-10.
 
     Eight slots, in each of which stands an identity (0), an inverted residual
@@ -166,11 +166,15 @@ class NasBenchMacro(Table):
         )
 
 
-def read_table(path: str | os.PathLike) -> Table:
-    """NAS-Bench-Macro, if the file has its columns; else `Table.from_csv`."""
+def read_benchmark(path: str | os.PathLike) -> TabularBenchmark:
+    """NAS-Bench-Macro, if a file has its columns; else a table of any space."""
     with open(path, encoding="utf-8", newline="") as file:
         columns = next(csv.reader(file), [])
-    return NasBenchMacro(path) if "arch" in columns else Table.from_csv(path)
+    return (
+        NasBenchMacro(path)
+        if "arch" in columns
+        else TabularBenchmark.from_csv(path)
+    )
 
 
 def _rows(
@@ -188,7 +192,7 @@ def _rows(
         return list(reader)
 
 
-class CapacityOracle:
+class SyntheticBenchmark:
     """A formula for the accuracy of any member of a space around a teacher.
 
     Not a model of any data set: a smooth function in which, as in real
@@ -279,29 +283,32 @@ class CapacityOracle:
 
 @functools.cache
 def highest_objective(
-    oracle: Table | CapacityOracle, objective: Objective, num_climbs: int = 24
+    benchmark: TabularBenchmark | SyntheticBenchmark,
+    objective: Objective,
+    num_climbs: int = 24,
 ) -> float:
-    """The highest true objective of an oracle's space.
+    """The highest true objective of a benchmark's space.
 
     Of a table it is exact.  Of a formula it is the best that climbs from
     samples find which try every choice of every slot until none is better;
     that most climbs end there says that it is the optimum.
 
     Args:
-      oracle: the truth about accuracies and parameters.
+      benchmark: the truth about accuracies and parameters.
       objective: what is sought.
       num_climbs: how many samples to climb from.
     """
 
     def value(architecture: Architecture) -> float:
         return objective(
-            oracle.accuracy(architecture), oracle.count_params(architecture)
+            benchmark.accuracy(architecture),
+            benchmark.count_params(architecture),
         )
 
-    if isinstance(oracle, Table):
-        return max(map(value, oracle.architectures))
+    if isinstance(benchmark, TabularBenchmark):
+        return max(map(value, benchmark.architectures))
     rng = np.random.default_rng(0)
-    space = oracle.space
+    space = benchmark.space
     return max(
         _climb(space, value, space.sample(rng)) for _ in range(num_climbs)
     )

@@ -7,15 +7,15 @@ import pytest
 
 from archcomp_tf import cost
 from archcomp_tf.architecture import Architecture
+from archcomp_tf.benchmarks import (
+    NasBenchMacro,
+    SyntheticBenchmark,
+    TabularBenchmark,
+    highest_objective,
+    read_benchmark,
+)
 from archcomp_tf.layer import Layer
 from archcomp_tf.objective import LogParams
-from archcomp_tf.oracles import (
-    CapacityOracle,
-    NasBenchMacro,
-    Table,
-    highest_objective,
-    read_table,
-)
 from archcomp_tf.search_space import SearchSpace
 from archcomp_tf.slot import Slot
 
@@ -57,10 +57,10 @@ def test_a_table_gives_each_of_its_networks_accuracy_and_size(tmp_path):
 
 def test_the_columns_tell_which_table_a_file_holds(tmp_path):
     path = _table(tmp_path / "table.csv", _rows())
-    assert isinstance(read_table(path), NasBenchMacro)
+    assert isinstance(read_benchmark(path), NasBenchMacro)
     path.write_text("")
     with pytest.raises(ValueError, match="expected the columns architecture"):
-        read_table(path)
+        read_benchmark(path)
 
 
 def test_every_sample_of_a_tables_space_is_in_the_table(tmp_path):
@@ -88,21 +88,21 @@ def test_the_formula_has_its_closed_form_for_the_teacher():
     space = SearchSpace.uniform(
         num_slots=2, kinds=("conv",), filters=(8, 16), kernel_sizes=(1, 3)
     )
-    oracle = CapacityOracle(space)
+    benchmark = SyntheticBenchmark(space)
     full = Architecture.parse("conv3x3-16 conv3x3-16")
-    assert oracle.accuracy(full) == pytest.approx(0.95 - 0.85 * np.exp(-4))
+    assert benchmark.accuracy(full) == pytest.approx(0.95 - 0.85 * np.exp(-4))
     half = Architecture.parse("conv1x1-16 conv1x1-16")  # windows of 1
-    assert oracle.accuracy(half) == pytest.approx(0.95 - 0.85 * np.exp(-2))
+    assert benchmark.accuracy(half) == pytest.approx(0.95 - 0.85 * np.exp(-2))
 
 
 def test_a_narrow_layer_chokes_the_one_behind_it():
-    oracle = CapacityOracle(SPACE)
+    benchmark = SyntheticBenchmark(SPACE)
     narrow = list(TEACHER.layers)
     narrow[0] = Layer("conv", min(SPACE.slots[0].filters))
     removed = list(TEACHER.layers)
     removed[0] = Layer("identity")
     accuracies = [
-        oracle.accuracy(Architecture(tuple(layers)))
+        benchmark.accuracy(Architecture(tuple(layers)))
         for layers in (narrow, removed, TEACHER.layers)
     ]
     assert accuracies == sorted(accuracies)
@@ -111,10 +111,10 @@ def test_a_narrow_layer_chokes_the_one_behind_it():
 def test_labels_are_the_formula_and_the_same_noise_each_time():
     rng = np.random.default_rng(0)
     members = [SPACE.sample(rng) for _ in range(300)]
-    noisy = CapacityOracle(SPACE, noise=0.003, seed=1)
+    noisy = SyntheticBenchmark(SPACE, noise=0.003, seed=1)
     labels = noisy.evaluate(members)
     assert labels == noisy.evaluate(members)
-    assert labels != CapacityOracle(SPACE, noise=0.003, seed=2).evaluate(
+    assert labels != SyntheticBenchmark(SPACE, noise=0.003, seed=2).evaluate(
         members
     )
     errors = np.array(labels) - [noisy.accuracy(a) for a in members]
@@ -127,13 +127,13 @@ def test_labels_are_the_formula_and_the_same_noise_each_time():
 
 def test_the_best_of_the_formula_is_far_smaller_than_the_teacher():
     # There is something to find: cheap members that lose little.
-    oracle = CapacityOracle(SPACE)
+    benchmark = SyntheticBenchmark(SPACE)
     cheap = Architecture.parse(
         "conv3x3-32 separable_conv3x3-32 max_pool2x2/2 separable_conv3x3-64 "
         "separable_conv3x3-64"
     )
-    assert oracle.accuracy(TEACHER) - oracle.accuracy(cheap) < 0.03
-    assert oracle.count_params(cheap) < 0.2 * oracle.count_params(TEACHER)
+    assert benchmark.accuracy(TEACHER) - benchmark.accuracy(cheap) < 0.03
+    assert benchmark.count_params(cheap) < 0.2 * benchmark.count_params(TEACHER)
 
 
 def test_single_trainings_are_one_of_each_networks_and_stay_the_same(tmp_path):
@@ -161,8 +161,8 @@ SMALL = SearchSpace.uniform(
 def test_a_table_of_any_space_is_read_from_csv(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text(ROWS)
-    table = Table.from_csv(path, SMALL)
-    assert read_table(path).space == SMALL
+    table = TabularBenchmark.from_csv(path, SMALL)
+    assert read_benchmark(path).space == SMALL
     assert table.evaluate(table.architectures) == pytest.approx([0.5, 0.65])
     assert [table.count_params(a) for a in table.architectures] == [56, 120]
     weight = LogParams(0.1)
@@ -183,25 +183,25 @@ def test_a_wrong_table_is_refused_by_name_and_line(tmp_path, old, new, message):
     path = tmp_path / "table.csv"
     path.write_text(ROWS.replace(old, new))
     with pytest.raises(ValueError, match=message) as error:
-        Table.from_csv(path, SMALL)
+        TabularBenchmark.from_csv(path, SMALL)
     assert str(path) in str(error.value)
 
 
 def test_a_layer_that_the_formula_does_not_know_adds_nothing():
     slots = (Slot(("max_pool", "conv"), filters=(4, 8)), Slot(("max_pool",)))
-    oracle = CapacityOracle(SearchSpace(slots, (8, 8, 3), 10))
+    benchmark = SyntheticBenchmark(SearchSpace(slots, (8, 8, 3), 10))
     pools, conv = map(
         Architecture.parse, ("max_pool3x3 max_pool3x3", "conv3x3-8 max_pool3x3")
     )
-    assert oracle.accuracy(pools) == pytest.approx(0.1)
-    assert oracle.accuracy(conv) > 0.9
+    assert benchmark.accuracy(pools) == pytest.approx(0.1)
+    assert benchmark.accuracy(conv) > 0.9
 
 
 def test_climbs_find_the_best_of_a_formula():
     space = SearchSpace.around(TEACHER, num_widths=3)
-    oracle, objective = CapacityOracle(space), LogParams(0.05)
+    benchmark, objective = SyntheticBenchmark(space), LogParams(0.05)
     truth = [
-        objective(oracle.accuracy(a), oracle.count_params(a))
+        objective(benchmark.accuracy(a), benchmark.count_params(a))
         for a in (
             Architecture(layers)
             for layers in itertools.product(
@@ -209,4 +209,4 @@ def test_climbs_find_the_best_of_a_formula():
             )
         )
     ]
-    assert highest_objective(oracle, objective) >= max(truth)
+    assert highest_objective(benchmark, objective) >= max(truth)
