@@ -121,8 +121,9 @@ class Allowance:
         if accuracy_drop > allowed + ROUNDING:
             values["max_accuracy_drop"] = accuracy_drop
         return [
-            f"{name} is {self._given[name]:,} and it has {value:,.6g}"
-            for name, value in values.items()
+            f"{name} is {self._given[name]:,} and it has "
+            + (f"{cost:,}" if isinstance(cost, int) else f"{cost:,.6g}")
+            for name, cost in values.items()
         ]
 
     def _shares(

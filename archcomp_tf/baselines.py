@@ -39,6 +39,8 @@ from archcomp_tf.search_space import SearchSpace
 
 # An optimiser that repeats itself so often in a row has nothing new to say.
 _MAX_REPEATS = 100
+# Draws in a row that bring no network that keeps to limits: few of a space may.
+_MAX_MISSES = 10_000
 # Of a normal distribution, each standing for as much of it.
 _QUANTILES = scipy.stats.norm.ppf((np.arange(32) + 0.5) / 32)
 
@@ -72,7 +74,9 @@ def random_search(
     """
     ledger = _ledger(space, evaluate, count_params, num_labels, objective)
     rng = np.random.default_rng(seed)
-    samples = new_samples(space, num_labels, rng, set(), excess, keeps)
+    samples = new_samples(
+        space, num_labels, rng, set(), excess, keeps, _MAX_MISSES
+    )
     known = {sample.fingerprint for sample in samples}
     lacking = num_labels - len(samples)
     samples += new_samples(space, lacking, rng, known, excess)

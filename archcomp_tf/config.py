@@ -43,12 +43,13 @@ class ConfigError(ValueError):
 def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
     """What of two configs has to be alike for a run to go on by either.
 
-    Not where it is made, nor in which folders the model and the images lie:
-    what they hold is compared by itself.
+    Not where it is made, nor in which folders model, images and known labels
+    lie: what the first two hold is compared by itself, the last are copied.
     """
     kept = {k: v for k, v in config.items() if k not in _MACHINE_FIELDS}
     if str(kept.get("dataset", "")).endswith(".npz"):
         kept["dataset"] = os.path.basename(kept["dataset"])
+    kept["corpus"] = os.path.basename(kept.get("corpus", ""))
     if teacher := kept.get("teacher"):
         name = os.path.basename(teacher.get("model", ""))
         kept["teacher"] = teacher | {"model": name}
@@ -179,8 +180,6 @@ def check_config(config: ml_collections.ConfigDict) -> None:
     labels, student = config.labels, config.student
     if not config.corpus:  # else there is something to learn from already
         num_initial(config, 0)
-    elif not os.path.isfile(config.corpus):
-        raise ConfigError(f"There is no file {config.corpus} to begin with.")
     check_number("seed", config.seed, 0, MAX_SEED, whole=True)
     # With none networks are trained on other machines alone.
     check_number("num_workers", config.num_workers, 0, whole=True)
@@ -216,7 +215,7 @@ def check_config(config: ml_collections.ConfigDict) -> None:
         rate = config.search.learning_rate
         check_number("learning_rate", rate, 0, above=True)
     with _named("autoencoder"):
-        check_number("noise", config.autoencoder.noise, 0)
+        check_number("noise", config.autoencoder.noise, 0, 1)
         check_mode(config.autoencoder.mode)
     for text in (config.teacher.architecture, config.space.around):
         if text:

@@ -22,7 +22,7 @@ from archcomp_tf.corpus import Record
 from archcomp_tf.dashboards import write_scalars
 from archcomp_tf.export import save_keras
 from archcomp_tf.inference import seems_chance
-from archcomp_tf.ledger import SearchResult
+from archcomp_tf.ledger import EvaluationError, SearchResult
 from archcomp_tf.limits import LimitError
 from archcomp_tf.run import Run
 from archcomp_tf.students import StudentTrainer
@@ -110,8 +110,8 @@ def train_controls(run: Run) -> dict[str, Any]:
     """Trains what the student is to be held against, by its recipe.
 
     There is no best of random networks where the search made no label, all
-    being known, and none of a kind of layers that the teacher's cannot be
-    swapped for.
+    being known, or most of their labels fail, and none of a kind of layers that
+    the teacher's cannot be swapped for.
 
     Args:
       run: the compression; its student is trained.
@@ -128,16 +128,7 @@ def train_controls(run: Run) -> dict[str, Any]:
 
     around = "around" if run.named_architecture else "width"
     networks = {f"{around}_scaled": scaled(teacher)}
-    if num_labels := run.stage("search")["num_labels"]:
-        random = baselines.random_search(
-            run.space,
-            run.labeler,
-            num_labels=num_labels,
-            objective=run.objective,
-            seed=run.seed,
-            keeps=run.within_budget,
-            excess=run.allowance.excess,
-        )
+    if random := _random_search(run):
         networks["random_search"] = best_of(run, random).architecture.compact
     swapped = run.space.swapped(teacher)
     for name in run.config.student.controls:
@@ -151,6 +142,38 @@ def train_controls(run: Run) -> dict[str, Any]:
     for name, record in records.items():
         record["broken_limits"] = run.allowance.broken(networks[name])
     return {"networks": records}
+
+
+def _random_search(run: Run) -> SearchResult | None:
+    """As many random networks, labelled, as the search labelled of its own."""
+    num_labels = run.stage("search")["num_labels"]
+    if not num_labels:
+        return None
+    try:
+        result = baselines.random_search(
+            run.space,
+            run.labeler,
+            num_labels=num_labels,
+            objective=run.objective,
+            seed=run.seed,
+            keeps=run.within_budget,
+            excess=run.allowance.excess,
+        )
+    except EvaluationError as error:  # the student is there all the same
+        _LOGGER.warning("no control of random networks: %s", error)
+        return None
+    above = [
+        record
+        for record in result.history
+        if not run.within_budget(record.architecture)
+    ]
+    if above:
+        _LOGGER.warning(
+            "%d of %d random networks are above the budget",
+            len(above),
+            num_labels,
+        )
+    return result
 
 
 def tuned_recipe(run: Run, best: Architecture) -> tuple[Recipe, list]:

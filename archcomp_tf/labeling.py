@@ -10,6 +10,7 @@ after it was killed, takes its label from the corpus.
 
 from __future__ import annotations
 
+import functools
 import logging
 import multiprocessing
 import threading
@@ -22,6 +23,7 @@ import keras_tuner
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.corpus import FAILED, OK, Corpus, CorpusError, Record
 from archcomp_tf.cost import num_params
+from archcomp_tf.processes import Shared
 from archcomp_tf.progress import Progress
 from archcomp_tf.task import Task
 from archcomp_tf.trials import IDLE_SECONDS, ArchitectureOracle, LabelingTuner
@@ -135,6 +137,10 @@ class Labeler:
             self._server.stop(grace=None)
         self._workers, self._server = {}, None
 
+    @functools.cached_property
+    def _shared_task(self) -> Shared:
+        return Shared(self._task)
+
     def _open_corpus(self) -> None:
         try:
             self._corpus.open()
@@ -222,5 +228,5 @@ class Labeler:
             tuner_id = f"worker{index}"
             if tuner_id not in self._workers:
                 self._workers[tuner_id] = start_worker(
-                    tuner_id, self._task, self._port, self._num_workers
+                    tuner_id, self._shared_task, self._port, self._num_workers
                 )

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import multiprocessing.context
+import multiprocessing.sharedctypes
 import os
+import pickle
 import sys
 import threading
 import types
 from collections.abc import Iterator
+from typing import Any
 
 import joblib
 
@@ -59,6 +62,36 @@ def side_by_side(
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+class Shared:
+    """A value for processes that are started, its arrays in shared memory.
+
+    All that a process is started with goes through a pipe, and what that does
+    not hold at once is waited for: without end, where the process was killed
+    before it had read it.  Here that is next to nothing, and there is one copy
+    of the arrays.
+
+    Args:
+      value: what can be pickled; its arrays are copied.
+    """
+
+    def __init__(self, value: Any):
+        buffers: list[pickle.PickleBuffer] = []
+        self._rest = pickle.dumps(
+            value, protocol=5, buffer_callback=buffers.append
+        )
+        self._arrays = [_shared(buffer.raw()) for buffer in buffers]
+
+    def get(self) -> Any:
+        """The value; its arrays are the shared memory itself."""
+        return pickle.loads(self._rest, buffers=self._arrays)
+
+
+def _shared(content: memoryview) -> Any:
+    memory = multiprocessing.sharedctypes.RawArray("B", content.nbytes)
+    memoryview(memory).cast("B")[:] = content
+    return memory
 
 
 def end_with_parent() -> None:

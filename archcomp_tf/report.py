@@ -29,14 +29,16 @@ def summary_table(runs: Sequence[Mapping[str, Any]]) -> str:
       runs: the contents of their results.json; they differ in the seed.
 
     Returns:
-      A row each for the teacher, the student and the controls: means over the
-      runs, each the mean of its trainings, with the standard deviation over the
-      runs of the test accuracies and of the points lost against the same run's
-      teacher.
+      A row each for the teacher, the student and the controls that all runs
+      have: means over the runs, each the mean of its trainings, with the
+      standard deviation over the runs of the test accuracies and of the points
+      lost against the same run's teacher.
     """
     rows = []
     for name in networks(runs[0]):
-        finals = [networks(run)[name] for run in runs]
+        finals = [networks(run).get(name) for run in runs]
+        if None in finals:
+            continue
         sizes = [network["num_params"] for network in finals]
         tests = [100 * np.mean(all_test_accuracies(n)) for n in finals]
         lost = [

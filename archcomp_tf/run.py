@@ -26,7 +26,7 @@ from archcomp_tf.config import (
     make_limits,
     make_objective,
 )
-from archcomp_tf.corpus import OK, Corpus, Record, check_sizes
+from archcomp_tf.corpus import OK, Corpus, Record, check_sizes, write_records
 from archcomp_tf.datasets import Dataset
 from archcomp_tf.given_teacher import checked, file_digest, model_digest
 from archcomp_tf.importer import from_keras
@@ -45,6 +45,9 @@ from archcomp_tf.workdir import OtherConfigError, WorkingDirectory
 from archcomp_tf.workers import take_chief_address
 
 _LOGGER = logging.getLogger(__name__)
+
+# Copied, for the other run may go on and its folder move.
+_KNOWN = "corpus/known.jsonl"
 
 
 class Run:
@@ -76,6 +79,13 @@ class Run:
         self._given_teacher = teacher
         self._given_dataset = dataset
         check_config(config)
+        known = os.path.join(workdir, _KNOWN)
+        if config.corpus and not any(
+            map(os.path.isfile, (known, config.corpus))
+        ):
+            raise ConfigError(
+                f"There is no file {config.corpus} to begin with."
+            )
         if config.limits.max_file_bytes or config.limits.max_latency_ms:
             check_tensorflow("A limit of bytes or of latency")
         self._chief_address = take_chief_address()
@@ -289,6 +299,8 @@ class Run:
         path = self.config.corpus
         if not path:
             return [], 0
+        if os.path.exists(copied := self.path(_KNOWN)):
+            path = copied
         records = [record for record in Corpus(path) if record.status == OK]
         own = Recipe(**self.config.labels.recipe).name
         known: dict[str, Record] = {}
@@ -327,6 +339,13 @@ class Run:
         except ValueError as error:
             raise ConfigError(f"{path}: {error}") from error
         return known
+
+    def keep_known(self) -> None:
+        """Copies the labels of another run; from then on they are the copy."""
+        if self.config.corpus:
+            known = self.known
+            with self.workdir.replacing(_KNOWN) as path:
+                write_records(path, known)
 
     @property
     def finalists_by_seed(self) -> list[int]:

@@ -17,8 +17,6 @@ from archcomp_tf.search_space import SearchSpace
 Keeps = Callable[[Architecture], bool]
 Excess = Callable[[Architecture], float]
 
-# So many draws in a row without a new sample, and drawing is given up.
-_MAX_MISSES = 100
 # A space of so few members is gone through then, one by one.
 _FEW_MEMBERS = 10_000
 # So many changes in a row that bring a sample no nearer to what is allowed, and
@@ -53,11 +51,12 @@ def new_samples(
     known: set[str],
     excess: Excess = no_excess,
     keeps: Keeps = keeps_all,
+    max_misses: int = 100,
 ) -> list[Architecture]:
     """Up to `num` different samples whose fingerprints are not known.
 
-    Fewer come back where 100 draws in a row bring nothing new and the space is
-    too large to go through all of it.
+    Fewer come back where `max_misses` draws in a row bring nothing new and the
+    space is too large to go through all of it.
 
     Args:
       space: the space.
@@ -67,9 +66,10 @@ def new_samples(
       excess: see `compression.search`.  A sample above 1 is changed until it is
         not; one that cannot be is given as near as it comes.
       keeps: see there; a sample that does not is not given.
+      max_misses: how many draws in a row may be in vain.
     """
     known, samples, misses = set(known), [], 0
-    while len(samples) < num and misses < _MAX_MISSES:
+    while len(samples) < num and misses < max_misses:
         sample = _brought_within(space, space.sample(rng), rng, excess)
         if sample.fingerprint in known or not keeps(sample):
             misses += 1

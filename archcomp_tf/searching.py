@@ -35,6 +35,7 @@ def label_samples(run: Run) -> dict[str, Any]:
     """
     forget_training(run)
     run.allowance.check()
+    run.keep_known()
     ledger = Ledger(
         run.labeler,
         run.space.count_params,

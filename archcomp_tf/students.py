@@ -31,7 +31,7 @@ from archcomp_tf.checkpoint import Checkpoint
 from archcomp_tf.datasets import Dataset
 from archcomp_tf.export import save_keras
 from archcomp_tf.inference import accuracy
-from archcomp_tf.processes import end_with_parent, side_by_side
+from archcomp_tf.processes import Shared, end_with_parent, side_by_side
 from archcomp_tf.progress import Progress
 from archcomp_tf.training import (
     DivergedError,
@@ -146,6 +146,7 @@ class StudentTrainer:
                 job.run(self._dataset, self._teacher_logits, stage=stage)
             return
         progress = Progress("training", len(jobs))
+        trained_on = self._dataset.without_test, self._teacher_logits
         others = multiprocessing.active_children()
         with side_by_side(num_workers) as context:
             # Without a lock, which a process that is killed would keep.
@@ -154,11 +155,7 @@ class StudentTrainer:
                 num_workers,
                 context,
                 initializer=_share,
-                initargs=(
-                    self._dataset.without_test,
-                    self._teacher_logits,
-                    epochs,
-                ),
+                initargs=(Shared(trained_on), epochs),
             ) as pool:
                 futures = [
                     pool.submit(_run_job, job, place)
@@ -288,10 +285,10 @@ def _follow(
 _shared: tuple[Dataset, np.ndarray | None, MutableSequence[int]] | None = None
 
 
-def _share(*shared: Any) -> None:
+def _share(trained_on: Shared, epochs: MutableSequence[int]) -> None:
     global _shared
     end_with_parent()
-    _shared = shared
+    _shared = *trained_on.get(), epochs
 
 
 def _run_job(job: _Job, place: int) -> TrainingResult:

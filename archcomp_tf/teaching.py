@@ -103,8 +103,9 @@ def forget_training(run: Run) -> None:
 
 
 def _checkpoint(run: Run, name: str) -> Checkpoint:
-    # Another recipe is another config, which the directory refuses.
-    return Checkpoint(run.path(f"teacher/{name}.npz"), name)
+    # Another recipe is another config, which the directory refuses; other
+    # images or another teacher only once the stage is done.
+    return Checkpoint(run.path(f"teacher/{name}.npz"), f"{name} {run.inputs}")
 
 
 def _trained(run: Run) -> keras.Model:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import keras_tuner
 
+from archcomp_tf.backend import errors
 from archcomp_tf.progress import Progress
 from archcomp_tf.training import Recipe
 
@@ -25,8 +26,8 @@ class RecipeTuner(keras_tuner.RandomSearch):
       distilled: whether it learns from a teacher.
       num_trials: how many recipes to try.
       seed: of the recipes.
-      directory: where KerasTuner keeps its trials; a search that was killed
-        goes on there.
+      directory: where KerasTuner keeps its trials.  It begins anew there each
+        time: trainings that are done are for `train` to know.
     """
 
     def __init__(
@@ -46,9 +47,11 @@ class RecipeTuner(keras_tuner.RandomSearch):
         super().__init__(
             objective=keras_tuner.Objective("accuracy", "max"),
             max_trials=num_trials,
+            max_consecutive_failed_trials=num_trials + 1,  # never
             seed=seed + 1,  # 0 is none to KerasTuner: it would draw one
             directory=os.fspath(directory),
             project_name="tuning",
+            overwrite=True,  # a kill may have left half of a file
         )
         self.oracle.verbose = 0
 
@@ -74,7 +77,12 @@ class RecipeTuner(keras_tuner.RandomSearch):
     def run_trial(self, trial) -> dict[str, float]:
         """Trains the network by the trial's recipe."""
         recipe = self._recipe_of(trial)
-        accuracy = self._train(recipe)
+        try:
+            accuracy = self._train(recipe)
+        except errors():
+            raise  # the recipe's own: the trial has failed
+        except Exception as error:  # KerasTuner would take it for that too
+            raise keras_tuner.errors.FatalError from error
         self._progress.advance(
             f"learning rate {recipe.learning_rate:.4f}, "
             f"validation {accuracy:.1%}"
@@ -98,11 +106,21 @@ class RecipeTuner(keras_tuner.RandomSearch):
         return found
 
     def best(self) -> Recipe:
-        """Runs the trials that are left and gives the best recipe."""
-        self.search()
-        # The earliest of equals: KerasTuner's own order of them changes when
-        # its trials are read again.
-        return self._recipe_of(max(self._completed, key=lambda t: t.score))
+        """Runs the trials and gives the best recipe, the earliest of equals.
+
+        Where all of them failed it is the base.
+
+        Raises:
+          Exception: whatever `train` raises, unless the backend did.
+        """
+        try:
+            self.search()
+        except keras_tuner.errors.FatalError as error:
+            raise error.__cause__ from None
+        trials = self._completed
+        if not trials:
+            return self._base
+        return self._recipe_of(max(trials, key=lambda trial: trial.score))
 
     @property
     def _completed(self) -> list[keras_tuner.engine.trial.Trial]:

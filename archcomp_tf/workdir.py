@@ -3,7 +3,8 @@
     config.json                  what is being run, and where; another "what"
                                  is refused
     teacher/                     model.keras, logits.npy
-    corpus/records.jsonl         every label
+    corpus/                      records.jsonl, every label; known.jsonl, those
+                                 of another run
     autoencoder/                 model.keras
     search/                      records.jsonl, latent.npz, embedding.keras,
                                  embedding/, costs.json
@@ -62,6 +63,7 @@ class WorkingDirectory:
 
     Raises:
       OtherConfigError: it holds results of another config.
+      BlockingIOError: another process runs a stage in it by another config.
       OSError: it cannot be made or written to.
     """
 
@@ -75,23 +77,35 @@ class WorkingDirectory:
         self.path = pathlib.Path(path)
         self.path.mkdir(parents=True, exist_ok=True)
         # As it is read back: JSON knows no tuples.
-        config = json.loads(json.dumps(config))
+        self._config = json.loads(json.dumps(config))
+        self._comparable = comparable
+        if self.read_json("config.json") != self._config:
+            with self._lock():
+                # A run that left nothing else was refused, or ended before it
+                # began.
+                left = {entry.name for entry in self.path.iterdir()}
+                if left - {"config.json", "lock"}:
+                    self._check_config()
+                self.write_json("config.json", self._config)
+
+    def _check_config(self) -> None:
+        """Raises OtherConfigError where what lies here is of another config."""
         known = self.read_json("config.json")
-        if known == config:
+        if known is None:
             return
-        # A run that left nothing else was refused, or ended before it began.
-        left = {p.name for p in self.path.iterdir()} - {"config.json", "lock"}
-        if known is not None and left:
-            if differing := _differences(comparable(known), comparable(config)):
-                labels = self.path / "corpus/records.jsonl"
-                hint = f"; config.corpus = {str(labels)!r} takes its labels"
-                raise OtherConfigError(
-                    f"{self.path} holds a run with another config: "
-                    f"{'; '.join(differing)}. Give another workdir"
-                    f"{hint * labels.exists()}, or the config that the run was "
-                    "started with."
-                )
-        self.write_json("config.json", config)
+        known, config = map(self._comparable, (known, self._config))
+        differing = _differences(known, config)
+        if not differing:
+            return
+        labels = self.path / "corpus/records.jsonl"
+        hint = ""
+        if labels.exists() and known.get("dataset") == config.get("dataset"):
+            hint = f"; config.corpus = {str(labels)!r} takes its labels"
+        raise OtherConfigError(
+            f"{self.path} holds a run with another config: "
+            f"{'; '.join(differing)}. Give another workdir{hint}, or the "
+            "config that the run was started with."
+        )
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -99,7 +113,15 @@ class WorkingDirectory:
 
         Raises:
           BlockingIOError: another process does.
+          OtherConfigError: meanwhile another process began a run with another
+            config.
         """
+        with self._lock():
+            self._check_config()
+            yield
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
         with open(self.path / "lock", "ab") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

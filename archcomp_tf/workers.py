@@ -12,7 +12,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import logging
-import multiprocessing.connection
+import multiprocessing
 import os
 import threading
 from collections.abc import Iterator
@@ -86,13 +86,13 @@ def start_server(
 
 
 def start_worker(
-    tuner_id: str, task: Task, port: int, num_workers: int
+    tuner_id: str, task: processes.Shared, port: int, num_workers: int
 ) -> multiprocessing.Process:
     """Starts a worker on this machine.
 
     Args:
       tuner_id: what it is called.
-      task: how it trains.
+      task: the `Task`, how it trains.
       port: where the chief listens.
       num_workers: how many share this machine.
     """
@@ -102,25 +102,15 @@ def start_worker(
         KERASTUNER_ORACLE_IP=_THIS_MACHINE,
         KERASTUNER_ORACLE_PORT=str(port),
     ) as context:
-        receiver, sender = context.Pipe(duplex=False)
-        worker = context.Process(
-            target=_work_on_what_is_sent, args=(receiver,), daemon=True
-        )
+        worker = context.Process(target=_work_here, args=(task,), daemon=True)
         worker.start()
-    receiver.close()
-    # Not as an argument: one that was killed before it had read it all would
-    # be waited for without end.  Here it is found dead afterwards.
-    with sender, contextlib.suppress(ConnectionError):
-        sender.send(task)
     return worker
 
 
-def _work_on_what_is_sent(receiver: multiprocessing.connection.Connection):
+def _work_here(task: processes.Shared) -> None:
     processes.end_with_parent()
-    with receiver:
-        task = receiver.recv()
     _go_round_proxies()
-    _work(task)
+    _work(task.get())
 
 
 def is_worker() -> bool:

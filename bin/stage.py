@@ -69,6 +69,7 @@ def _main(argv: list[str], stage: str | None) -> int:
         limits,
         pipeline,
         report,
+        training,
         workdir,
         workers,
     )
@@ -97,6 +98,7 @@ def _main(argv: list[str], stage: str | None) -> int:
         labeling.LabelError,
         ledger.EvaluationError,
         limits.LimitError,
+        training.DivergedError,
         backend.BackendError,
         workdir.MissingStageError,
         keras_tuner.errors.FatalError,

@@ -23,6 +23,8 @@ def main(argv: list[str]) -> None:
             sys.exit(f"error: {path}: {error}")
         if not isinstance(runs[-1], dict) or "controls" not in runs[-1]:
             sys.exit(f"error: {path}: expected a run's report/results.json.")
+    if len(names := sorted({run["dataset"] for run in runs})) > 1:
+        sys.exit(f"error: expected one data set; got {', '.join(names)}.")
     seeds = ", ".join(str(run["seed"]) for run in runs)
     sys.stdout.write(
         f"{runs[0]['dataset']}, mean and standard deviation over the seeds "

@@ -84,6 +84,15 @@ def test_broken_limits_are_named_with_what_was_allowed_and_what_it_is(tmp_path):
     assert len(run.allowance.broken(NETWORK, accuracy_drop=0.01)) == 1
 
 
+def test_what_breaks_a_limit_by_little_is_told_to_the_last_digit(tmp_path):
+    large = Architecture.parse("conv3x3-800 conv3x3-800")
+    size = cost.num_params(large, tiny.SHAPE, tiny.NUM_CLASSES)
+    assert size > 10**6
+    run = _run(tmp_path, **{"limits.max_params": size - 1})
+    (broken,) = run.allowance.broken(large)
+    assert broken == f"max_params is {size - 1:,} and it has {size:,}"
+
+
 def test_only_what_the_objective_does_not_know_is_in_excess(tmp_path):
     changes = {"limits.max_params": 10, "limits.max_ram_bytes": 32 * 5 * 5}
     run = _run(tmp_path, **changes)

@@ -110,6 +110,17 @@ def test_random_search_labels_first_what_keeps_to_limits():
     assert len(others) == 20  # though none is small enough
 
 
+def test_random_search_goes_on_where_few_keep_to_limits():
+    rng = np.random.default_rng(1)
+    sizes = [SPACE.count_params(SPACE.sample(rng)) for _ in range(2000)]
+    limit = np.quantile(sizes, 0.03)
+    found = _random_search(
+        num_labels=20, keeps=lambda a: SPACE.count_params(a) <= limit
+    ).history
+    sizes = [SPACE.count_params(record.architecture) for record in found]
+    assert len(sizes) == 20 and max(sizes) <= limit
+
+
 def test_random_search_labels_different_members():
     networks = [record.architecture for record in _random_search().history]
     assert len(networks) == 40

@@ -8,6 +8,7 @@ import tiny
 from archcomp_tf import finals
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.corpus import Record, write_records
+from archcomp_tf.labeling import LabelError
 from archcomp_tf.ledger import SearchResult
 from archcomp_tf.limits import LimitError
 from archcomp_tf.objective import Budget
@@ -189,3 +190,14 @@ def test_controls_are_what_can_be_made_and_say_which_limits_they_break(
         (broken,) = control["broken_limits"]
         flops = control["num_flops"]
         assert broken == f"max_flops is 1 and it has {flops:,}"
+
+
+def test_where_most_random_networks_fail_they_are_no_control(tmp_path, caplog):
+    run = _run(tmp_path, **{"student.num_seeds": 1, "student.recipe.epochs": 1})
+    run.workdir.finish_stage("search", {"num_labels": 4})
+    size = run.space.count_params(NETWORKS[0])
+    recipe = run.config.student.recipe.to_dict()
+    run.workdir.finish_stage("students", {"num_params": size, "recipe": recipe})
+    run.labeler = lambda networks: [LabelError("no memory") for _ in networks]
+    assert list(finals.train_controls(run)["networks"]) == ["width_scaled"]
+    assert "no control of random networks: 4 of 4 labels failed" in caplog.text

@@ -80,3 +80,35 @@ def test_a_process_ends_with_the_one_that_started_it(tmp_path):
         while time.monotonic() < deadline:
             os.killpg(killed.pid, 0)
             time.sleep(0.1)
+
+
+_SHARING = """
+import numpy as np
+from archcomp_tf import processes
+
+def double(shared, done):
+    value = shared.get()
+    value["array"] *= 2
+    done.put((value["name"], value["array"].shape, value["none"].shape))
+
+if __name__ == "__main__":
+    array = np.arange(6.0).reshape(2, 3)
+    value = {"name": "x", "array": array, "none": array[:0]}
+    with processes.side_by_side(1) as context:
+        shared = processes.Shared(value)
+        done = context.SimpleQueue()
+        process = context.Process(target=work.double, args=(shared, done))
+        process.start()
+        print(done.get())
+        process.join()
+    print(shared.get()["array"].sum(), array.sum())
+"""
+
+
+def test_arrays_that_are_shared_are_one_copy_for_all_processes(tmp_path):
+    (tmp_path / "work.py").write_text(_SHARING.replace("work.double", "double"))
+    script = tmp_path / "script.py"
+    script.write_text("import work\n" + _SHARING)
+    done = fresh.run(script)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["('x', (2, 3), (0, 3))", "30.0 15.0"]

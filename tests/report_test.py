@@ -155,6 +155,10 @@ def test_the_summary_averages_runs_and_says_how_they_differ():
         "0.00 +- 1.41",
     ]
     assert cells[2] == ["teacher", "1,000", "1.0x", "98.00 +- 1.41", ""]
+    # A control that not all runs have is left out, whichever has it.
+    del runs[0]["controls"]["random_search"]
+    del runs[1]["controls"]["width_scaled"]
+    assert len(report.summary_table(runs).splitlines()) == len(lines) - 2
     # Of several trainings in a run the mean counts.
     runs[0]["student"]["test_accuracies"] = [0.99, 0.95]
     (student,) = (

@@ -7,12 +7,13 @@ import tiny
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
-from archcomp_tf.config import objective_config
+from archcomp_tf.config import ConfigError, objective_config
 from archcomp_tf.corpus import Record, write_records
 from archcomp_tf.cost import num_params
 from archcomp_tf.objective import LogParams, Tolerance
 from archcomp_tf.run import Run
 from archcomp_tf.training import Recipe
+from archcomp_tf.workdir import OtherConfigError
 
 NETWORK = Architecture.parse("conv3x3-8 conv3x3-8")
 
@@ -110,6 +111,28 @@ def test_of_several_labels_of_a_network_one_is_known(tmp_path):
     write_records(path, records)
     run = _run(tmp_path / "run", corpus=str(path))
     assert run.known == records[1:2]
+
+
+def test_labels_of_another_run_are_copied_once_and_for_all(tmp_path):
+    path = tmp_path / "known.jsonl"
+    size = num_params(NETWORK, tiny.SHAPE, tiny.NUM_CLASSES)
+    records = [Record(NETWORK, 0.5, size, recipe="its own")]
+    write_records(path, records)
+    run = _run(tmp_path / "run", corpus=str(path))
+    run.keep_known()
+    # The other run goes on, or is moved away; this one is what it was.
+    other = Architecture.parse("conv3x3-8 identity")
+    size = num_params(other, tiny.SHAPE, tiny.NUM_CLASSES)
+    write_records(path, [*records, Record(other, 0.5, size)])
+    assert _run(tmp_path / "run", corpus=str(path)).known == records
+    path.unlink()
+    run = _run(tmp_path / "run", corpus=str(tmp_path / "gone/known.jsonl"))
+    assert run.known == records
+    with pytest.raises(OtherConfigError, match="corpus was 'known.jsonl'"):
+        _run(tmp_path / "run", corpus=str(tmp_path / "others.jsonl"))
+    with pytest.raises(ConfigError, match="There is no file .*known.jsonl"):
+        _run(tmp_path / "none", corpus=str(path))
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_limit_that_is_none_is_refused_before_anything_is_written(tmp_path):

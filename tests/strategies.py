@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.layer import KINDS, Layer
+from archcomp_tf.ranges import MAX_SEED
 from archcomp_tf.search_space import SearchSpace
 from archcomp_tf.slot import FIELDS, Slot
 
@@ -19,7 +20,7 @@ _VALUES = {
     "expansion": st.integers(1, 3),
 }
 
-seeds = st.integers(0, 2**32 - 1)
+seeds = st.integers(0, MAX_SEED)
 
 input_shapes = st.tuples(
     st.integers(1, 9), st.integers(1, 9), st.integers(1, 3)

@@ -8,6 +8,7 @@ import pytest
 import tiny
 
 import archcomp_tf
+from archcomp_tf import checkpoint
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
 from archcomp_tf.distillation import teacher_logits
@@ -219,3 +220,24 @@ def test_a_teacher_trained_on_smoothed_labels_is_named_or_mended(
     assert sorted(p.name for p in (tmp_path / "teacher").iterdir()) == [
         *("logits.npy", "model.keras"),
     ]
+
+
+def test_a_training_goes_on_from_no_state_of_other_images(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(checkpoint, "_MIN_SECONDS", 0.0)
+    config = tiny.config("")
+    with config.unlocked():
+        config.teacher.architecture = "conv3x3-4"
+        config.teacher.recipe.epochs = 3
+    prepare_teacher(Run(config, tmp_path, dataset=tiny.dataset()))
+    dataset = tiny.dataset()
+    dataset.train.images[:] = dataset.train.images[::-1]
+    dataset.train.labels[:] = dataset.train.labels[::-1]
+    for folder in ("alone", "."):  # the last one has a state of the others
+        other = Run(config, tmp_path / folder, dataset=dataset)
+        prepare_teacher(other)
+    np.testing.assert_array_equal(
+        np.load(tmp_path / "alone/teacher/logits.npy"),
+        np.load(tmp_path / "teacher/logits.npy"),
+    )

@@ -81,7 +81,7 @@ def taught_run(folder, network, teacher=None, **changes):
     settings.update_from_flattened_dict(changes)
     run = Run(settings, folder, dataset=dataset())
     teacher = teacher or build(network, SHAPE, NUM_CLASSES)
-    (run.workdir.path / "teacher").mkdir()
+    (run.workdir.path / "teacher").mkdir(exist_ok=True)
     teacher.save(run.path("teacher/model.keras"))
     record = run.described(network) | {"validation_accuracy": VALIDATION}
     run.workdir.finish_stage("teacher", record)

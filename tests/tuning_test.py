@@ -82,9 +82,43 @@ def test_a_trial_that_ran_out_of_memory_is_not_the_best(tmp_path):
     assert [accuracy for _, accuracy in tuner.trials] == [0.1, 0.1]
 
 
-def test_finished_trials_are_not_run_again(tmp_path):
-    recipe = _tuner(tmp_path, lambda recipe: recipe.learning_rate).best()
-    assert _tuner(tmp_path, _untrained).best() == recipe
+@pytest.mark.parametrize("name", ["oracle.json", "trial.json"])
+def test_a_file_of_which_half_was_written_stops_nothing(tmp_path, name):
+    tried = []
+
+    def train(recipe):
+        tried.append(recipe)
+        return recipe.learning_rate
+
+    recipe = _tuner(tmp_path, train).best()
+    for path in tmp_path.rglob(name):
+        path.write_text("")
+    assert _tuner(tmp_path, train).best() == recipe
+    assert tried[3:] == tried[:3]
+
+
+@pytest.mark.parametrize("num_trials", [2, 5])
+def test_where_no_recipe_can_be_tried_it_is_the_base(tmp_path, num_trials):
+    def train(recipe):
+        raise MemoryError
+
+    tuner = _tuner(tmp_path, train, num_trials)
+    assert tuner.best() == BASE
+    assert tuner.trials == []
+
+
+@pytest.mark.parametrize("error", [OSError(28, "disk full"), ValueError("x")])
+def test_an_error_that_is_no_networks_ends_it(tmp_path, error):
+    tried = []
+
+    def train(recipe):
+        tried.append(recipe)
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        _tuner(tmp_path, train).best()
+    assert caught.value is error
+    assert tried == [BASE]
 
 
 def test_distillation_is_tuned_with_a_teacher_alone(tmp_path):

@@ -145,6 +145,29 @@ def test_two_processes_do_not_run_stages_in_one_directory(workdir):
     WorkingDirectory(workdir.path, _changed("seed", 2))
 
 
+def test_another_config_does_not_take_the_place_of_one_that_is_run(workdir):
+    other = _changed("seed", 1)
+    with workdir.locked():
+        with pytest.raises(BlockingIOError, match="Another process"):
+            WorkingDirectory(workdir.path, other)
+        assert workdir.read_json("config.json") == CONFIG
+    # Nothing is done yet: whoever comes later has it.
+    WorkingDirectory(workdir.path, other)
+    with (
+        pytest.raises(OtherConfigError, match="seed was 1 and is 0"),
+        workdir.locked(),
+    ):
+        pass
+
+
+def test_labels_of_other_images_are_not_offered(workdir):
+    workdir.write_json("corpus/records.jsonl", {})
+    with pytest.raises(OtherConfigError, match="config.corpus = .*records"):
+        WorkingDirectory(workdir.path, _changed("seed", 1))
+    with pytest.raises(OtherConfigError, match="Give another workdir, or"):
+        WorkingDirectory(workdir.path, _changed("dataset", "cifar10"))
+
+
 def test_a_missing_stage_is_refused_with_what_to_run_for_it(workdir):
     assert workdir.find_stage("teacher") is None
     with pytest.raises(MissingStageError) as caught:
