@@ -137,7 +137,8 @@ def search(
       narrowed: whether the first proposals are the teacher with all layers
         made narrower alike, see `SearchSpace.narrowed`: as it is, and with its
         layers swapped for each other kind, see `SearchSpace.swapped`; of each
-        the one that promises most.  With few labels these are hard to beat.
+        the one that promises most, see `descent.propose`.  With few labels
+        these are hard to beat.
       autoencoder: an embedding of this space that was trained before; without
         one it is trained here.
       mode: how the embedding is trained here, "pretrained" or "joint", see

@@ -301,11 +301,11 @@ def _is_split(part: Any) -> bool:
 def _arrays(where: str, data: Any) -> list[np.ndarray]:
     """All images and all labels, of a pair of arrays or of batches."""
     if isinstance(data, tuple | list) and len(data) == 2:
-        return [np.asarray(part) for part in data]
+        return [_array(where, part) for part in data]
     images, labels = _gathered(where, data)
     # In one order, whatever order they came in.
     keys = [
-        (digest_of(image), label.tobytes())
+        (digest_of(image), np.asarray(label).tobytes())
         for image, label in zip(images, labels, strict=True)
     ]
     order = sorted(range(len(keys)), key=keys.__getitem__)
@@ -339,7 +339,7 @@ def _gathered(
                 f"{where}: expected (images, labels); got elements of type "
                 f"{type(batch).__name__}{size}."
             )
-        pair = [np.asarray(part) for part in batch]
+        pair = [_array(where, part) for part in batch]
         if _is_single(*pair):
             pair = [part[None] for part in pair]
         images.append(_as_bytes(pair[0]))
@@ -357,7 +357,24 @@ def _gathered(
             "tf.data.Dataset by `map`, or into an .npz file with "
             f"{', '.join(_NPZ_KEYS)}."
         )
-    return np.concatenate(images), np.concatenate(labels)
+    # Some batches may have been too dim to tell by themselves.
+    return _as_bytes(np.concatenate(images)), np.concatenate(labels)
+
+
+def _array(where: str, part: Any) -> np.ndarray:
+    """Images or labels, of one batch or all; no names, no ragged rows."""
+    array, reason = None, type(part).__name__
+    try:
+        array = np.asarray(part)
+    except ValueError as error:  # rows of different lengths
+        reason += f": {error}"
+    # An object that is no sequence becomes an array of itself.
+    if array is None or (array.dtype == object and array.ndim == 0):
+        raise DataError(
+            f"{where}: expected arrays of images of one shape and of labels; "
+            f"got {reason}."
+        )
+    return array
 
 
 def _as_bytes(images: np.ndarray) -> np.ndarray:

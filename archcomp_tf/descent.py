@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -316,8 +316,10 @@ def propose(
       objective: what to improve.
       num: how many to give at most.
       count_params: exact parameters of a member.
-      first_of: groups of members; what is expected to be the best of each
-        comes first, whatever is expected of others.
+      first_of: groups of members, each of one network made narrower; the best
+        of each comes first, whatever is expected of others.  Of a wider one of
+        a group is expected what is of a narrower one, or more: a few labels of
+        other networks tell less of these than that does.
       num_before: how many were proposed in earlier rounds: it goes on from
         there who proposes next.
       keeps: whether a member may be proposed; asked of the best alone, since
@@ -357,7 +359,15 @@ def propose(
         )
         for accuracies in beliefs
     ]
-    turns = _turns(rankings, members, first_of, num_before)
+    groups = [
+        _group_ranking(group, members, beliefs[0], sizes, objective)
+        for group in first_of
+    ]
+    turns = itertools.chain(
+        filter(len, groups),
+        # All, in turn, from where the last round ended.
+        itertools.islice(itertools.cycle(rankings), num_before, None),
+    )
     chosen: list[int] = []
     for ranking in itertools.islice(turns, min(num, len(members))):
         rest = (i for i in ranking if i not in chosen)
@@ -392,33 +402,34 @@ def _beliefs(
     return [expected, scipy.special.expit(head.linked(expected) + off)]
 
 
-def _turns(
-    rankings: Sequence[np.ndarray],
+def _group_ranking(
+    group: Sequence[Architecture],
     members: Sequence[Architecture],
-    first_of: Sequence[Sequence[Architecture]],
-    num_before: int,
-) -> Iterator[Sequence[int]]:
-    """The rankings that one proposal after the other is taken from.
-
-    First that of each group among the members, by what is expected; then all,
-    in turn, from where the last round ended.
+    expected: np.ndarray,
+    sizes: Sequence[int],
+    objective: Objective,
+) -> np.ndarray:
+    """Places of a group among the members, the best first.
 
     Args:
-      rankings: places among the members, the best first; the first is of what
-        is expected.
+      group: one network made narrower, or several alike; perhaps not all of
+        them are among the members.
       members: the candidates.
-      first_of: groups of them, and of others.
-      num_before: how many were proposed before.
+      expected: accuracies `[N]` of the members.
+      sizes: of the members.
+      objective: what to improve.
     """
-    for group in first_of:
-        fingerprints = {a.fingerprint for a in group}
-        ranking = [
-            i for i in rankings[0] if members[i].fingerprint in fingerprints
-        ]
-        if ranking:
-            yield ranking
-    for turn in itertools.count(num_before):
-        yield rankings[turn % len(rankings)]
+    fingerprints = {a.fingerprint for a in group}
+    places = [i for i, a in enumerate(members) if a.fingerprint in fingerprints]
+    places.sort(key=sizes.__getitem__)
+    # Of equals the widest is the first.
+    accuracies = np.maximum.accumulate(expected[places])[::-1]
+    places = np.array(places[::-1], np.intp)
+    scores = [
+        objective(float(accuracy), sizes[place])
+        for accuracy, place in zip(accuracies, places, strict=True)
+    ]
+    return places[np.argsort(np.negative(scores), kind="stable")]
 
 
 def predicted_front(

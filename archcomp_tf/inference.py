@@ -81,6 +81,13 @@ def check_fit(model: keras.Model, dataset: Dataset) -> None:
             f"{model.name} takes inputs of shape {taken}; the images of "
             f"{dataset.name} have shape {given}."
         )
+    if len(model.output_shape) != 2:
+        raise ValueError(
+            f"{model.name} gives {model.output_shape[1:]} for an image; "
+            f"expected a number for each of {dataset.num_classes} classes. "
+            "Where it is a matter of form: "
+            "keras.Sequential([model, keras.layers.Flatten()])."
+        )
     outputs = model.output_shape[-1]
     if outputs != dataset.num_classes:
         raise ValueError(

@@ -12,6 +12,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -92,7 +93,14 @@ def ram_bytes(path: str | os.PathLike) -> int:
     Args:
       path: of a `.tflite` file.
     """
-    (graph,) = flatbuffer_utils.read_model(os.fspath(path)).subgraphs
+    # Others than the first are the insides of its loops.
+    graphs = flatbuffer_utils.read_model(os.fspath(path)).subgraphs
+    outer, *inner = map(_peak_bytes, graphs)
+    return outer + max(inner, default=0)
+
+
+def _peak_bytes(graph: Any) -> int:
+    """The most that the activations of a graph take at once."""
     end = len(graph.operators)
     first = dict.fromkeys(graph.inputs, 0)
     last = dict.fromkeys(graph.outputs, end)

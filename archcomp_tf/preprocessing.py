@@ -47,9 +47,11 @@ class Preprocessing:
         self._front = keras_graph.front(keras_graph.calls(model))
         self._tensor = model.inputs[0]
         self.input_shape: Shape = tuple(self._tensor.shape[1:])
-        self.output_shape: Shape = (
+        shape = (
             self._front[-1].output_shape if self._front else self.input_shape
         )
+        # Grey images may have no channel even there.
+        self.output_shape: Shape = (*shape, 1) if len(shape) == 2 else shape
 
     @functools.cached_property
     def takes(self) -> int:
@@ -88,6 +90,8 @@ class Preprocessing:
         """Whether what comes out are the images in [0, 1], unchanged."""
         if not self._front:
             return True
+        if self.output_shape != self.input_shape:
+            return False  # though a probe may be of the size that comes out
         shape = [size or _ANY_SIZE for size in self.input_shape]
         rng = np.random.default_rng(0)
         probe = rng.integers(0, MAX_PIXEL, (1, *shape), np.uint8, endpoint=True)
@@ -167,7 +171,7 @@ class Preprocessing:
                 f"Expected a network on images of {self.output_shape}, what "
                 f"comes out of the front; got {network.input_shape[1:]}."
             )
-        if not self._front:
+        if not self._front and self.input_shape == self.output_shape:
             return network
         calls = keras_graph.calls(network)
         names = {call.layer.name for call in keras_graph.flat(calls)}
@@ -214,6 +218,8 @@ class Preprocessing:
 
         for call in self._front:
             x = call(x, copied)
+        if len(x.shape) == 3:
+            x = keras.layers.Reshape((*x.shape[1:], 1))(x)
         return inputs, x
 
 

@@ -808,3 +808,37 @@ def test_equal_images_of_different_classes_come_in_one_order():
         datasets.of(data.shuffle(40, seed=seed).batch(8)) for seed in (1, 2)
     )
     assert one.digest == other.digest
+
+
+def test_batches_that_are_too_dim_to_tell_change_nothing():
+    rng = np.random.default_rng(0)
+    images = rng.uniform(0, 255, (41, 4, 4, 1)).astype(np.float32)
+    images[::3] /= 9  # dim, but not in [0, 1]
+    data = tf.data.Dataset.from_tensor_slices((images, np.arange(41) % 2))
+    read = [
+        datasets.of(data.shuffle(41, seed=seed).batch(4)) for seed in range(9)
+    ]
+    assert {part.train.images.dtype for part in read} == {np.dtype(np.uint8)}
+    assert len({part.digest for part in read}) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (([np.zeros((2, 2)), np.zeros((3, 2))], [0, 1]), "one shape.* list"),
+        ([({"image": np.zeros((2, 2, 2))}, [0, 1])], "one shape.* dict"),
+        ((None, [0, 1]), "one shape.* NoneType"),
+    ],
+)
+def test_what_is_no_array_is_named(data, message):
+    with pytest.raises(DataError, match=message):
+        datasets.of(data)
+
+
+def test_names_of_classes_in_a_tf_data_set_are_refused_as_in_arrays():
+    names = np.array(["cat", "dog"])[np.arange(40) % 2]
+    images = np.zeros((40, 4, 4, 1), np.uint8)
+    data = tf.data.Dataset.from_tensor_slices((images, names)).batch(8)
+    for given in (data, (images, names)):
+        with pytest.raises(DataError, match="np.unique"):
+            datasets.of(given)

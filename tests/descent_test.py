@@ -280,12 +280,26 @@ def test_the_best_of_some_comes_first_whatever_is_expected_of_others(
     others = _unlabelled()
     ranked = _by_promise(autoencoder, others)
     best, worst = ranked[:2], ranked[-10:]
-    known = worst[:1]  # the best of these is labelled already
+    # Each is as accurate as what is smaller, or more.
+    by_size = sorted(worst, key=COUNT)
+    accuracies, _, _ = autoencoder.predict_heads(by_size)
+    promise = [
+        LogParams(0.1)(float(accuracy), COUNT(a))
+        for a, accuracy in zip(
+            by_size, np.maximum.accumulate(accuracies), strict=True
+        )
+    ]
+    first = by_size[int(np.argmax(promise))]
     proposals, predicted, _ = _undoubted(
-        autoencoder, others, 3, known, first_of=[worst]
+        autoencoder, others, 3, first_of=[worst]
     )
-    assert proposals == [worst[1], *best]
+    assert proposals == [first, *best]
     assert len(predicted) == 3
+    # What is labelled already is not proposed again.
+    proposals, _, _ = _undoubted(
+        autoencoder, others, 3, [first], first_of=[worst]
+    )
+    assert proposals[0] in worst and proposals[0] != first
     # Those of which nothing is allowed leave their place to others.
     proposals, _, _ = _undoubted(
         autoencoder,

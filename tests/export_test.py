@@ -313,3 +313,15 @@ def test_layers_of_keras_and_registered_ones_can_be_loaded_again():
 
     check_loadable(build(ARCHITECTURE, INPUT_SHAPE, NUM_CLASSES))
     check_loadable(keras.Sequential([keras.Input((4,)), Registered()]))
+
+
+def test_so_can_layers_that_are_made_of_others_which_alone_cannot():
+    @keras.saving.register_keras_serializable("export_test")
+    class Outer(_Plain):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.inner = _Silent()
+
+    check_loadable(keras.Sequential([keras.Input((4,)), Outer()]))
+    lstm = keras.layers.ConvLSTM2D(2, 3)  # and its cell
+    check_loadable(keras.Sequential([keras.Input((3, 8, 8, 1)), lstm]))

@@ -102,3 +102,12 @@ def test_a_file_is_told_from_others_by_its_bytes(tmp_path):
         path.write_bytes(content)
     one, same, other = map(given_teacher.file_digest, paths)
     assert one == same != other
+
+
+def test_a_front_that_gives_another_size_than_it_says_is_refused():
+    height, width, channels = tiny.SHAPE
+    crop = layers.RandomCrop(height - 1, width - 1)
+    with pytest.raises(ValueError, match="Put a keras.layers.CenterCrop"):
+        given_teacher.checked(_teacher(crop), tiny.dataset(), 1)
+    crop = layers.CenterCrop(height - 1, width - 1)
+    given_teacher.checked(_teacher(crop), tiny.dataset(), 1)

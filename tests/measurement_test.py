@@ -121,3 +121,20 @@ def test_a_network_with_a_layer_of_zeros_is_measured(tmp_path, split):
     batch_norm.beta.assign([-10.0])
     files = export_litert(model, tmp_path, split.images)
     assert measure(files, split).keys() == {"float32", "float16", "int8"}
+
+
+def test_a_recurrent_network_is_measured(tmp_path, split):
+    height, width, channels = INPUT_SHAPE
+    model = keras.Sequential(
+        [
+            keras.Input(INPUT_SHAPE),
+            keras.layers.Reshape((height, width * channels)),
+            keras.layers.LSTM(4),
+            keras.layers.Dense(NUM_CLASSES),
+        ]
+    )
+    files = export_litert(model, tmp_path, split.images)
+    found = measure(files, split)
+    assert found.keys() == {"float32", "float16", "int8"}
+    # An image at least, and what is within its loop.
+    assert found["float32"]["ram_bytes"] > 4 * height * width * channels

@@ -320,6 +320,35 @@ def test_a_resizing_lets_images_of_any_size_in():
         assert outputs(whole, x).shape == (2, CLASSES)
 
 
+@pytest.mark.parametrize("side", [32, 20])  # one of them that of a probe
+@pytest.mark.parametrize("layer", [layers.Resizing, layers.CenterCrop])
+def test_images_of_any_size_come_out_in_one(layer, side):
+    model = teacher(layer(side, side), shape=(None, None, 3))
+    preprocessing = Preprocessing(model)
+    assert not preprocessing.is_unit
+    assert preprocessing.apply(images((40, 36, 3))).shape == (5, side, side, 3)
+
+
+@pytest.mark.parametrize("front", [[], [layers.Rescaling(2.0)]])
+def test_images_may_have_no_channel_behind_the_front(front):
+    image = x = keras.Input((8, 6))
+    for layer in front:
+        x = layer(x)
+    x = layers.Dense(CLASSES)(layers.GRU(4)(x))
+    preprocessing = Preprocessing(keras.Model(image, x))
+    shape = (8, 6, 1)
+    assert preprocessing.output_shape == shape
+    pixels = images(shape)
+    seen = preprocessing.apply(pixels)
+    np.testing.assert_allclose(seen, (2 if front else 1) * pixels)
+    network = build(STUDENT, shape, CLASSES)
+    whole = preprocessing.in_front_of(network)
+    assert whole.input_shape == (None, 8, 6)
+    np.testing.assert_allclose(
+        outputs(whole, pixels[..., 0]), outputs(network, seen), atol=1e-5
+    )
+
+
 def test_a_channel_axis_may_be_added_in_front():
     model = teacher(layers.Reshape((8, 8, 1)), shape=(8, 8))
     preprocessing = Preprocessing(model)
