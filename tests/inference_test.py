@@ -35,7 +35,7 @@ def test_a_classifier_that_answers_with_a_map_is_told_what_to_add():
     inputs = keras.Input(tiny.SHAPE)
     x = keras.layers.GlobalAveragePooling2D(keepdims=True)(inputs)
     model = keras.Model(inputs, keras.layers.Conv2D(2, 1)(x))
-    with pytest.raises(ValueError, match=r"gives \(1, 1, 2\) .* Flatten\(\)"):
+    with pytest.raises(ValueError, match=r"gives \(1, 1, 2\) .*Flatten\(\)"):
         inference.check_fit(model, tiny.dataset())
     flat = keras.Sequential([model, keras.layers.Flatten()])
     inference.check_fit(flat, tiny.dataset())
