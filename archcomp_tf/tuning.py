@@ -116,7 +116,7 @@ class RecipeTuner(keras_tuner.RandomSearch):
         try:
             self.search()
         except keras_tuner.errors.FatalError as error:
-            raise error.__cause__ from None
+            raise (error.__cause__ or error) from None
         trials = self._completed
         if not trials:
             return self._base
