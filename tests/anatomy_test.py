@@ -107,7 +107,7 @@ def test_layers_stand_beside_each_other_slot_by_slot():
         if e.is_in("tfoot") and "title" in e.attributes
     ]
     assert titles[:2] == [
-        f"{findings.ORACLE.count_params(findings.TEACHER):,}",
+        f"{findings.BENCHMARK.count_params(findings.TEACHER):,}",
         f"{student.num_params:,}",
     ]
     assert len(total) == len(rows[0]) == 7
