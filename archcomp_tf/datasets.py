@@ -362,7 +362,7 @@ def _gathered(
 
 
 def _array(where: str, part: Any) -> np.ndarray:
-    """Images or labels, of one batch or all; no names, no ragged rows."""
+    """Images or labels, of a batch or all; DataError for what is no array."""
     array, reason = None, type(part).__name__
     try:
         array = np.asarray(part)

@@ -108,13 +108,14 @@ def _check_memory(
         return  # images stay as they are
     num = sum(map(len, (dataset.train, dataset.validation, dataset.test)))
     size = 4 * num * math.prod(shape)  # of float32
-    # Those that label and those of the final trainings live side by side.
-    copies = 1 + 2 * num_workers * (num_workers > 1)
+    # Beside this process' own: what those that label share, what those of the
+    # final trainings share, and what each of these makes of it to train on.
+    copies = 1 + (2 + num_workers) * (num_workers > 1)
     if copies * size > (memory := physical_memory()):
         raise ConfigError(
             "What the teacher does to an image first makes "
-            f"{shape} of each of {num:,}, {size / 1e9:,.0f} GB, which "
-            f"{copies} process{'es' * (copies > 1)} would hold: expected "
+            f"{shape} of each of {num:,}, {size / 1e9:,.0f} GB, held in "
+            f"{copies} cop{'ies' if copies > 1 else 'y'}: expected "
             f"at most {memory / 1e9:,.0f} GB, all memory of this machine. "
             "Give fewer images, a teacher of smaller ones, or "
             "config.num_workers = 1."

@@ -27,14 +27,14 @@ def _teacher(*front):
 
 def test_images_that_do_not_fit_into_memory_are_refused(monkeypatch):
     teacher = _teacher(layers.Resizing(512, 512))
-    # Here, in two processes that label and in two that train for long, in four
-    # bytes a value.
+    # Here, shared by two processes that label and by two that train for long,
+    # and in each of the latter, in four bytes a value.
     needed = 5 * 4 * 128 * 512 * 512
     monkeypatch.setattr(given_teacher, "physical_memory", lambda: needed)
     given_teacher.checked(teacher, tiny.dataset(), 2)
     monkeypatch.setattr(given_teacher, "physical_memory", lambda: needed - 1)
     with pytest.raises(
-        ConfigError, match=r"\(512, 512, 1\) of each of 128, .* 5 processes"
+        ConfigError, match=r"\(512, 512, 1\) of each of 128, .* 5 copies"
     ):
         given_teacher.checked(teacher, tiny.dataset(), 2)
     given_teacher.checked(teacher, tiny.dataset(), 1)
