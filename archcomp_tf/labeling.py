@@ -23,11 +23,11 @@ import keras_tuner
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.corpus import FAILED, OK, Corpus, CorpusError, Record
 from archcomp_tf.cost import num_params
-from archcomp_tf.processes import Shared
+from archcomp_tf.processes import Shared, WorkerError
 from archcomp_tf.progress import Progress
 from archcomp_tf.task import Task
 from archcomp_tf.trials import IDLE_SECONDS, ArchitectureOracle, LabelingTuner
-from archcomp_tf.workers import WorkerError, start_server, start_worker
+from archcomp_tf.workers import start_server, start_worker
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
+import multiprocessing.connection
 import multiprocessing.context
+import multiprocessing.pool
 import multiprocessing.sharedctypes
 import os
 import pickle
 import sys
 import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import joblib
+import keras_tuner
 
 _THREADS = (
     "TF_NUM_INTRAOP_THREADS",
@@ -27,6 +31,10 @@ _ENVIRONMENT = {
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
 }
+
+
+class WorkerError(keras_tuner.errors.FatalError):
+    """A process that trains ended before its work was done."""
 
 
 @contextlib.contextmanager
@@ -104,3 +112,103 @@ def end_with_parent() -> None:
         threading.Thread(
             target=lambda: (parent.join(), os._exit(1)), daemon=True
         ).start()
+
+
+def run_jobs(
+    run: Callable[[Any, Any, Callable[[Any], None]], Any],
+    jobs: Sequence[Any],
+    shared: Shared,
+    num_processes: int,
+) -> Iterator[tuple[int, bool, Any]]:
+    """Runs jobs side by side, each process one after the other.
+
+    No process shares a lock or a queue with another, as those of a
+    `concurrent.futures.ProcessPoolExecutor` do: one that is killed, even as it
+    starts, leaves nobody waiting.
+
+    Args:
+      run: of a module; called in a process with the value that is shared, a
+        job and a function that tells something while the job goes on.
+      jobs: one each.
+      shared: the value.
+      num_processes: how many share the cores, whether or not there are as many
+        jobs.
+
+    Yields:
+      For all that is told, and at the end for what `run` returned: the place
+      of its job, whether that is the end, and what it is.  All processes are
+      ended with the iterator, whatever they do.
+
+    Raises:
+      WorkerError: a process was killed.
+      Exception: whatever `run` raised.
+    """
+    started = {}
+    try:
+        with side_by_side(num_processes) as context:
+            for _ in jobs[:num_processes]:
+                connection, theirs = context.Pipe()
+                process = context.Process(
+                    target=_run_jobs, args=(run, shared, theirs), daemon=True
+                )
+                process.start()
+                theirs.close()
+                started[connection] = process
+        todo = enumerate(jobs)
+        for (connection, process), job in zip(started.items(), todo):  # noqa: B905
+            with _alive(process):
+                connection.send(job)
+        busy = set(started)
+        while busy:
+            for connection in multiprocessing.connection.wait(busy):
+                with _alive(started[connection]):
+                    place, ended, value = connection.recv()
+                    if ended and (job := next(todo, None)):
+                        connection.send(job)
+                    elif ended:
+                        busy.remove(connection)
+                if isinstance(value, Exception):
+                    raise value
+                yield place, ended, value
+    finally:
+        for process in started.values():
+            process.terminate()
+            process.join()
+
+
+@contextlib.contextmanager
+def _alive(process: multiprocessing.Process) -> Iterator[None]:
+    """Says so where nobody is at the other end: the process has ended."""
+    try:
+        yield
+    except (EOFError, ConnectionError) as error:
+        process.join()
+        code = process.exitcode
+        end = f"exit code {code}" if code >= 0 else f"signal {-code}"
+        raise WorkerError(
+            f"A training process ended by {end}. What was trained is kept: the "
+            "same command goes on from there."
+        ) from error
+
+
+def _run_jobs(
+    run: Callable[[Any, Any, Callable[[Any], None]], Any],
+    shared: Shared,
+    connection: multiprocessing.connection.Connection,
+) -> None:
+    """The life of a process: runs the jobs that it is sent."""
+    end_with_parent()
+    value = shared.get()
+
+    def tell(place: int, told: Any) -> None:
+        connection.send((place, False, told))
+
+    while True:
+        place, job = connection.recv()
+        try:
+            result = run(value, job, functools.partial(tell, place))
+        except Exception as error:
+            result = multiprocessing.pool.ExceptionWithTraceback(
+                error, error.__traceback__
+            )
+        connection.send((place, True, result))

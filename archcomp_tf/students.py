@@ -10,15 +10,14 @@ on, and one that diverged leaves the network as it was before:
 
 from __future__ import annotations
 
-import concurrent.futures
+import contextlib
 import dataclasses
 import json
 import logging
-import multiprocessing
 import os
 import pathlib
-from collections.abc import Mapping, MutableSequence, Sequence
-from concurrent.futures.process import BrokenProcessPool
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,7 @@ from archcomp_tf.checkpoint import Checkpoint
 from archcomp_tf.datasets import Dataset
 from archcomp_tf.export import save_keras
 from archcomp_tf.inference import accuracy
-from archcomp_tf.processes import Shared, end_with_parent, side_by_side
+from archcomp_tf.processes import Shared, run_jobs
 from archcomp_tf.progress import Progress
 from archcomp_tf.training import (
     DivergedError,
@@ -39,11 +38,10 @@ from archcomp_tf.training import (
     TrainingResult,
     build_and_train,
 )
-from archcomp_tf.workers import WorkerError
 
 _LOGGER = logging.getLogger(__name__)
 
-_FOLLOW_SECONDS = 30.0  # between two looks at trainings that go on
+_FOLLOW_SECONDS = 30.0  # between two lines while no training ends
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,37 +144,12 @@ class StudentTrainer:
                 job.run(self._dataset, self._teacher_logits, stage=stage)
             return
         progress = Progress("training", len(jobs))
-        trained_on = self._dataset.without_test, self._teacher_logits
-        others = multiprocessing.active_children()
-        with side_by_side(num_workers) as context:
-            # Without a lock, which a process that is killed would keep.
-            epochs = context.RawArray("i", len(jobs))
-            with concurrent.futures.ProcessPoolExecutor(
-                num_workers,
-                context,
-                initializer=_share,
-                initargs=(Shared(trained_on), epochs),
-            ) as pool:
-                futures = [
-                    pool.submit(_run_job, job, place)
-                    for place, job in enumerate(jobs)
-                ]
-                try:
-                    _follow(progress, jobs, futures, epochs)
-                except BrokenProcessPool as error:
-                    raise WorkerError(
-                        "A training process was killed. What was trained is "
-                        "kept: the same command goes on from there."
-                    ) from error
-                except KeyboardInterrupt:
-                    # Of what goes on the epochs so far are kept.
-                    for process in multiprocessing.active_children():
-                        if process not in others:
-                            process.terminate()
-                    raise
-                except BaseException:
-                    pool.shutdown(cancel_futures=True)
-                    raise
+        # Sent once, not with each job.
+        trained_on = Shared((self._dataset.without_test, self._teacher_logits))
+        with contextlib.closing(
+            run_jobs(_run_job, jobs, trained_on, num_workers)
+        ) as news:
+            _follow(progress, jobs, news)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,53 +221,37 @@ class _Job:
 def _follow(
     progress: Progress,
     jobs: Sequence[_Job],
-    futures: Sequence[concurrent.futures.Future],
-    epochs: Sequence[int],
+    news: Iterable[tuple[int, bool, Any]],
 ) -> None:
-    """Waits for trainings in other processes and says how far they are.
+    """Says how far trainings in other processes are.
 
     Args:
       progress: of all of them.
       jobs: the trainings.
-      futures: of each.
-      epochs: how many of each are done; it changes meanwhile.
+      news: of `run_jobs`: how many epochs of each are done, and its result.
     """
-    waiting = set(futures)
-    while waiting:
-        ended, waiting = concurrent.futures.wait(
-            waiting, _FOLLOW_SECONDS, concurrent.futures.FIRST_COMPLETED
-        )
-        done = sum(
-            num / job.recipe.epochs if future in waiting else 1.0
-            for job, future, num in zip(jobs, futures, epochs, strict=True)
-        )
-        if done and not ended:
-            progress.reach(done)
-        for job, future in zip(jobs, futures, strict=True):
-            if future in ended:
-                result = future.result()
-                progress.reach(
-                    done,
-                    f"{job.name}, seed {job.seed}, "
-                    f"validation {result.validation_accuracy:.2%}",
-                )
+    done = [0.0] * len(jobs)
+    last_line = time.monotonic()
+    for place, ended, value in news:
+        job = jobs[place]
+        done[place] = 1.0 if ended else value / job.recipe.epochs
+        now = time.monotonic()
+        if ended:
+            progress.reach(
+                sum(done),
+                f"{job.name}, seed {job.seed}, "
+                f"validation {value.validation_accuracy:.2%}",
+            )
+        elif now - last_line >= _FOLLOW_SECONDS:
+            progress.reach(sum(done))
+        else:
+            continue
+        last_line = now
 
 
-# What all jobs of a process share, sent once, not with each job: what is
-# trained on, and where it says how many epochs of each job are done.
-_shared: tuple[Dataset, np.ndarray | None, MutableSequence[int]] | None = None
-
-
-def _share(trained_on: Shared, epochs: MutableSequence[int]) -> None:
-    global _shared
-    end_with_parent()
-    _shared = *trained_on.get(), epochs
-
-
-def _run_job(job: _Job, place: int) -> TrainingResult:
-    dataset, teacher_logits, epochs = _shared
-
-    def tell(num: int) -> None:
-        epochs[place] = num
-
-    return job.run(dataset, teacher_logits, on_epoch=tell)
+def _run_job(
+    trained_on: tuple[Dataset, np.ndarray | None],
+    job: _Job,
+    tell: Callable[[int], None],
+) -> TrainingResult:
+    return job.run(*trained_on, on_epoch=tell)

@@ -40,10 +40,6 @@ _THIS_MACHINE = "127.0.0.1"
 _NUM_THREADS = 64
 
 
-class WorkerError(keras_tuner.errors.FatalError):
-    """A worker process ended before its work was done."""
-
-
 def start_server(
     oracle: ArchitectureOracle, task: Task, address: str | None
 ) -> tuple[grpc.Server, int]:

@@ -19,9 +19,9 @@ from archcomp_tf.architecture import Architecture
 from archcomp_tf.corpus import FAILED, OK, Corpus
 from archcomp_tf.cost import num_params
 from archcomp_tf.labeling import Labeler, LabelError
+from archcomp_tf.processes import WorkerError
 from archcomp_tf.task import Task
 from archcomp_tf.training import Recipe
-from archcomp_tf.workers import WorkerError
 
 RECIPE = Recipe(epochs=1, batch_size=32)
 ARCHITECTURES = [

@@ -1,15 +1,21 @@
 """Tests of `processes`."""
 
+import contextlib
 import importlib
+import multiprocessing
 import os
+import signal
 import sys
+import threading
 import time
 
 import fresh
 import joblib
+import numpy as np
 import pytest
 
 from archcomp_tf import processes
+from archcomp_tf.processes import Shared, WorkerError, run_jobs
 
 _SCRIPT = """
 import concurrent.futures, os, sys
@@ -112,3 +118,76 @@ def test_arrays_that_are_shared_are_one_copy_for_all_processes(tmp_path):
     done = fresh.run(script)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["('x', (2, 3), (0, 3))", "30.0 15.0"]
+
+
+def _work(shared, job, tell):
+    """A job is what to do."""
+    if job == "end":
+        os._exit(3)
+    if job == "fail":
+        raise ConnectionError("of its own")
+    if job == "wait":
+        time.sleep(600)
+    tell(os.getpid())
+    return shared.sum() + job
+
+
+def test_jobs_run_side_by_side_and_tell_what_they_do():
+    numbers = np.arange(5.0)
+    news = list(run_jobs(_work, [1, 2, 3, 4, 5], Shared(numbers), 2))
+    assert not multiprocessing.active_children()
+    told = {place: value for place, ended, value in news if not ended}
+    results = {place: value for place, ended, value in news if ended}
+    assert results == {0: 11.0, 1: 12.0, 2: 13.0, 3: 14.0, 4: 15.0}
+    assert told.keys() == results.keys() and len(news) == 10
+    assert told[0] != told[1] and len(set(told.values())) == 2
+
+
+def test_fewer_jobs_than_processes_start_no_more_than_there_are():
+    with contextlib.closing(
+        run_jobs(_work, [1], Shared(np.zeros(1)), 8)
+    ) as news:
+        next(news)
+        assert len(multiprocessing.active_children()) == 1
+    assert not multiprocessing.active_children()
+    assert not list(run_jobs(_work, [], Shared(np.zeros(1)), 8))
+
+
+def test_processes_end_with_whoever_hears_of_them():
+    news = run_jobs(_work, [1, "wait"], Shared(np.zeros(1)), 2)
+    with contextlib.closing(news):
+        next(news)
+        assert len(multiprocessing.active_children()) == 2
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize(
+    ("job", "error", "match"),
+    [
+        ("fail", ConnectionError, "of its own"),
+        ("end", WorkerError, "by exit code 3"),
+    ],
+)
+def test_an_error_of_a_job_ends_the_others(job, error, match):
+    with pytest.raises(error, match=match) as caught:
+        list(run_jobs(_work, ["wait", job], Shared(np.zeros(1)), 2))
+    assert not multiprocessing.active_children()
+    assert (job == "fail") == ("in _work" in str(caught.value.__cause__))
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.01, 0.1, 1.0])
+def test_a_process_that_is_killed_as_it_starts_keeps_nobody_waiting(seconds):
+    def kill():
+        while not (children := multiprocessing.active_children()):
+            time.sleep(0.001)
+        time.sleep(seconds)
+        os.kill(children[0].pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    # More than what a pipe holds that nobody reads.
+    shared = Shared(np.zeros(1_000_000))
+    thread.start()
+    with pytest.raises(WorkerError, match="by signal 9"):
+        list(run_jobs(_work, ["wait", "wait"], shared, 2))
+    thread.join()
+    assert not multiprocessing.active_children()

@@ -18,11 +18,10 @@ from archcomp_tf import checkpoint, students
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.backend import dtype_policy
 from archcomp_tf.checkpoint import Checkpoint
-from archcomp_tf.datasets import Split
 from archcomp_tf.inference import accuracy
+from archcomp_tf.processes import WorkerError
 from archcomp_tf.students import StudentTrainer
 from archcomp_tf.training import Recipe
-from archcomp_tf.workers import WorkerError
 
 NETWORKS = {
     "one": Architecture.parse("conv3x3-4"),
@@ -169,33 +168,6 @@ def test_a_process_that_is_killed_is_one_error_and_what_is_done_is_kept(
         killed.set()
         thread.join()
     assert list(tmp_path.rglob("seed_*.json"))
-
-
-def test_a_process_that_is_killed_as_it_starts_is_one_error_too(tmp_path):
-    large = tiny.dataset()
-    # More than what a pipe holds that nobody reads.
-    images = np.repeat(large.train.images, 100, axis=0)
-    labels = np.repeat(large.train.labels, 100)
-    large = dataclasses.replace(large, train=Split(images, labels))
-    trainer = StudentTrainer(
-        large, None, seeds=SEEDS, directory=tmp_path, num_workers=2
-    )
-    done = threading.Event()
-
-    def kill():
-        while not (children := multiprocessing.active_children()):
-            time.sleep(0.001)
-        os.kill(children[0].pid, signal.SIGKILL)
-        # Where that is waited for without end, it is so no longer.
-        if not done.wait(60):
-            os.kill(os.getpid(), signal.SIGINT)
-
-    thread = threading.Thread(target=kill, daemon=True)
-    thread.start()
-    with pytest.raises(WorkerError, match="the same command goes on"):
-        trainer(NETWORKS, RECIPE)
-    done.set()
-    thread.join()
 
 
 def test_a_training_that_diverges_leaves_an_untrained_network(tmp_path):
