@@ -186,7 +186,7 @@ def check_config(config: ml_collections.ConfigDict) -> None:
     make_limits(config.limits)
     make_objective(config.objective, reference_accuracy=1, reference_params=1)
     for name in ("teacher", "labels", "student"):
-        with _named(f"{name}.recipe"):
+        with _error_names(f"{name}.recipe"):
             Recipe(**config[name].recipe)
     counts = {
         "teacher": {"unsmooth_epochs": 0},
@@ -207,14 +207,14 @@ def check_config(config: ml_collections.ConfigDict) -> None:
     }
     for part, fields in counts.items():
         for name, least in fields.items():
-            with _named(part):
+            with _error_names(part):
                 check_number(name, config[part][name], least, whole=True)
-    with _named("labels"):
+    with _error_names("labels"):
         check_number("max_seconds", labels.max_seconds, 0, above=True)
-    with _named("search"):
+    with _error_names("search"):
         rate = config.search.learning_rate
         check_number("learning_rate", rate, 0, above=True)
-    with _named("autoencoder"):
+    with _error_names("autoencoder"):
         check_number("noise", config.autoencoder.noise, 0, 1)
         check_mode(config.autoencoder.mode)
     for text in (config.teacher.architecture, config.space.around):
@@ -222,7 +222,7 @@ def check_config(config: ml_collections.ConfigDict) -> None:
             named(text)
     space = config.space.to_dict()
     del space["around"]
-    with _named("space"):  # around any network at all
+    with _error_names("space"):  # around any network at all
         SearchSpace.around(TEACHERS["vgg11"], **space)
     controls = [*TEACHERS, *config.space.swaps]
     if unknown := [n for n in student.controls if n not in controls]:
@@ -258,8 +258,8 @@ def num_initial(config: ml_collections.ConfigDict, num_known: int) -> int:
 
 
 @contextlib.contextmanager
-def _named(part: str) -> Iterator[None]:
-    """Says of which part of a config a number is that makes no sense."""
+def _error_names(part: str) -> Iterator[None]:
+    """Puts the name of a part of the config in front of an error's text."""
     try:
         yield
     except ValueError as error:

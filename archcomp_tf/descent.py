@@ -83,7 +83,7 @@ class Descent:
             # Small heads on few points: without XLA most of a step is spent
             # between its operations.
             self._step = tf.function(
-                self._eager_step,
+                self._adam_step,
                 jit_compile=True,
                 reduce_retracing=True,
                 autograph=False,  # which has nothing to do, and would say so
@@ -91,7 +91,7 @@ class Descent:
         else:
             self.descend = self._descend_step_by_step
             self._step = compiled_reading(
-                self._eager_step,
+                self._adam_step,
                 autoencoder.params_head.variables
                 + autoencoder.accuracy_head.variables,
             )
@@ -161,7 +161,7 @@ class Descent:
         columns = map(ops.stack, zip(*rows, strict=True))
         return z, dict(zip(_TRACED, columns, strict=True))
 
-    def _eager_step(self, z, mean, square, numbers, step, learning_rate):
+    def _adam_step(self, z, mean, square, numbers, step, learning_rate):
         """One step of Adam (Kingma and Ba, arXiv 1412.6980), uphill."""
 
         def promised(z):
@@ -244,7 +244,7 @@ def neighbours(
       rng: the randomness.
     """
     best = ranked[:_NUM_PARENTS]
-    found = {}
+    found = []
     for index in range(num if best else 0):
         # The better, the more often.
         first, second = (
@@ -253,8 +253,8 @@ def neighbours(
         member = space.cross(first, second, rng) if index % 4 == 0 else first
         for _ in range(rng.integers(1, 4)):
             member = space.mutate(member, rng)
-        found[member] = member.fingerprint
-    return list(found)
+        found.append(member)
+    return list(dict.fromkeys(found))
 
 
 def doubt(z: np.ndarray, labelled: np.ndarray) -> np.ndarray:
@@ -336,7 +336,7 @@ def propose(
     candidates = {a.fingerprint: a for a in itertools.chain(*first_of, others)}
     trace = np.zeros(0)
     if starts:
-        found, steps = _descend(
+        found, steps = _decoded_paths(
             descent, starts, objective, num_steps, learning_rate
         )
         candidates |= {a.fingerprint: a for a in found}
@@ -455,7 +455,7 @@ def predicted_front(
       Members with their predicted accuracy and exact parameters, see
       `ledger.pareto_front`.
     """
-    members, _ = _descend(
+    members, _ = _decoded_paths(
         descent,
         [start for start in starts for _ in objectives],
         [objective for _ in starts for objective in objectives],
@@ -469,7 +469,7 @@ def predicted_front(
     )
 
 
-def _descend(
+def _decoded_paths(
     descent: Descent,
     starts: Sequence[Architecture],
     objectives: Objective | Sequence[Objective],

@@ -133,29 +133,33 @@ class _Plan:
             lambda a: _excess(run, a, shape),
         )
         small = [a for a in samples if _is_small(run, a, shape)]
-        costs = [clock.image(a, shape) for a in small or samples]
+        costs = [clock.image_seconds(a, shape) for a in small or samples]
         costly = float(np.quantile(costs, _COSTLY_QUANTILE))
-        mean = float(np.mean([clock.image(a, shape) for a in samples]))
+        mean = float(np.mean([clock.image_seconds(a, shape) for a in samples]))
         # Each proposal's costs are measured, and those of some that break a
         # limit.
         self._measured = [name for name in MEASURED if config.limits[name]]
-        self._measuring = _MEASURING_SECONDS * len(self._measured)
+        self._measuring_seconds = _MEASURING_SECONDS * len(self._measured)
         # In words, and in seconds: a sample's label, that of a random network
         # that may be a student, a proposal's, and a long training.
         brief = Recipe(**config.labels.recipe)
         self._brief, self._long = self._each(brief), self._each(self._recipe)
-        self._sample = clock.training(brief, mean)
-        self._random = clock.training(brief, float(np.mean(costs)))
-        self._proposal = (
-            clock.training(brief, costly)
-            + _THINKING_SECONDS
-            + 2 * self._measuring
+        self._sample_seconds = clock.training_seconds(brief, mean)
+        self._random_seconds = clock.training_seconds(
+            brief, float(np.mean(costs))
         )
-        self._final = clock.training(self._recipe, costly)
+        self._proposal_seconds = (
+            clock.training_seconds(brief, costly)
+            + _THINKING_SECONDS
+            + 2 * self._measuring_seconds
+        )
+        self._final_seconds = clock.training_seconds(self._recipe, costly)
         # What may be lost is lost from a label of the teacher's own layers;
         # nothing is trained beside it.
-        self._reference = (
-            clock.training(brief, clock.image(around.compact, shape))
+        self._reference_seconds = (
+            clock.training_seconds(
+                brief, clock.image_seconds(around.compact, shape)
+            )
             * max(1, config.num_workers)
             if _is_tolerance(run)
             else 0.0
@@ -163,19 +167,19 @@ class _Plan:
 
     def teacher(self) -> StageForecast:
         teacher, clock = self._teacher, self._clock
-        image = clock.image(teacher.architecture, teacher.input_shape)
+        image = clock.image_seconds(teacher.architecture, teacher.input_shape)
         what = f"{teacher.num_params:,} parameters, "
         if recipe := teacher.recipe:
             what += self._each(recipe)
-            seconds = clock.training(recipe, image)
+            seconds = clock.training_seconds(recipe, image)
         else:
             what += "used as it is"
-            seconds = clock.pass_over_data(image)
+            seconds = clock.pass_seconds(image)
         settings = self._run.config.teacher
         if epochs := settings.unsmooth_epochs:
             what += f", a copy trained on for {epochs} without label smoothing"
             recipe = Recipe(**settings.recipe)
-            seconds += clock.training(
+            seconds += clock.training_seconds(
                 dataclasses.replace(recipe, epochs=epochs), image
             )
         return StageForecast("teacher", what, seconds)
@@ -192,14 +196,14 @@ class _Plan:
         if self._measured:
             names = " and ".join(self._measured)
             what = f"{NUM_MEASURED} networks measured, for {names}; {what}"
-        if self._reference:
+        if self._reference_seconds:
             what += f"; the teacher's own layers trained for {self._brief}"
         return StageForecast(
             "corpus",
             what,
-            NUM_MEASURED * self._measuring
-            + self._num_initial * self._sample
-            + self._reference,
+            NUM_MEASURED * self._measuring_seconds
+            + self._num_initial * self._sample_seconds
+            + self._reference_seconds,
         )
 
     def autoencoder(self) -> StageForecast:
@@ -221,7 +225,8 @@ class _Plan:
         return StageForecast(
             "search",
             what,
-            self._num_proposed * self._proposal + self._choosing,
+            self._num_proposed * self._proposal_seconds
+            + self._choosing_seconds,
         )
 
     def students(self) -> StageForecast:
@@ -244,17 +249,18 @@ class _Plan:
         num_tried = (num_trials - chosen) * tuned
         num_trained = (num_seeds - tuned) * (tuned or not chosen)
         return StageForecast(
-            "students", what, (num_tried + num_trained) * self._final
+            "students", what, (num_tried + num_trained) * self._final_seconds
         )
 
     def controls(self) -> StageForecast:
         num_seeds, names = self._student.num_seeds, self._student.controls
         others = sum(
-            self._clock.training(
-                self._recipe, self._clock.image(TEACHERS[name], self._shape)
+            self._clock.training_seconds(
+                self._recipe,
+                self._clock.image_seconds(TEACHERS[name], self._shape),
             )
             if name in TEACHERS
-            else self._final
+            else self._final_seconds
             for name in names
         )
         words = (n if n in TEACHERS else f"the same of {n}" for n in names)
@@ -266,9 +272,9 @@ class _Plan:
             + "".join(f", {word}" for word in words)
             + f", the best of {self._labels.num_labels} random networks: "
             "trained alike",
-            self._num_proposed * self._random
-            + self._choosing
-            + num_trained * self._final
+            self._num_proposed * self._random_seconds
+            + self._choosing_seconds
+            + num_trained * self._final_seconds
             + num_seeds * others,
         )
 
@@ -290,17 +296,16 @@ class _Plan:
         return num if num > 1 else 0
 
     @property
-    def _choosing(self) -> float:
+    def _choosing_seconds(self) -> float:
         """Seconds of the trainings of the finalists of one search."""
         if not self._num_finalists:
             return 0.0
-        return sum(self._run.finalists_by_seed) * self._final
+        return sum(self._run.finalists_by_seed) * self._final_seconds
 
     def _each(self, recipe: Recipe) -> str:
         """A training by the recipe, in words."""
-        return (
-            f"{recipe.epochs} epochs of {self._clock.images(recipe):,} images"
-        )
+        num_images = self._clock.num_images(recipe)
+        return f"{recipe.epochs} epochs of {num_images:,} images"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -379,11 +384,11 @@ class _Clock:
         self._flops_a_second = flops_a_second
         self._values_a_second = values_a_second
 
-    def images(self, recipe: Recipe) -> int:
+    def num_images(self, recipe: Recipe) -> int:
         """How many images an epoch has."""
         return min(recipe.num_images or self._num_images, self._num_images)
 
-    def image(self, architecture: Architecture, shape: Shape) -> float:
+    def image_seconds(self, architecture: Architecture, shape: Shape) -> float:
         """One image of this shape through a network."""
         network = (architecture, shape, self._num_classes)
         return (
@@ -391,14 +396,14 @@ class _Clock:
             + num_activations(*network) / self._values_a_second
         )
 
-    def training(self, recipe: Recipe, image: float) -> float:
+    def training_seconds(self, recipe: Recipe, image: float) -> float:
         """One training's share of the time; an image takes `image` seconds."""
-        num_seen = recipe.epochs * self.images(recipe)
+        num_seen = recipe.epochs * self.num_images(recipe)
         num_steps = math.ceil(num_seen / recipe.batch_size)
         besides = _START_SECONDS + num_steps * _STEP_SECONDS
         return besides / self._num_workers + _PASSES * num_seen * image
 
-    def pass_over_data(self, image: float) -> float:
+    def pass_seconds(self, image: float) -> float:
         """All training images through a network once."""
         return _START_SECONDS + self._num_images * image
 
