@@ -83,6 +83,11 @@ class Dataset:
         return self.train.images.shape[1:]
 
     @property
+    def splits(self) -> dict[str, Split]:
+        """The three by their names."""
+        return {name: getattr(self, name) for name in _SPLITS}
+
+    @property
     def without_test(self) -> Dataset:
         """What a training needs: it is not to carry the test images along."""
         return dataclasses.replace(self, test=self.test[:0])
@@ -90,8 +95,7 @@ class Dataset:
     @functools.cached_property
     def digest(self) -> str:
         """Of all images and labels, in their order."""
-        splits = (self.train, self.validation, self.test)
-        arrays = [a for split in splits for a in (split.images, split.labels)]
+        arrays = [a for s in self.splits.values() for a in (s.images, s.labels)]
         return digest_of(*arrays)
 
     def map_images(
@@ -102,14 +106,11 @@ class Dataset:
         Args:
           function: `[N, height, width, channels]` -> as many images.
         """
-        splits = {name: getattr(self, name) for name in _SPLITS}
-        return dataclasses.replace(
-            self,
-            **{
-                n: Split(function(s.images), s.labels)
-                for n, s in splits.items()
-            },
-        )
+        changed = {
+            name: Split(function(split.images), split.labels)
+            for name, split in self.splits.items()
+        }
+        return dataclasses.replace(self, **changed)
 
 
 def digest_of(*arrays: np.ndarray) -> str:
@@ -272,8 +273,7 @@ def _checked_splits(
 def _given(data: Dataset | tuple | Iterable) -> dict[str, list[np.ndarray]]:
     """Split -> (images, labels), of whatever a person has."""
     if isinstance(data, Dataset):
-        splits = {name: getattr(data, name) for name in _SPLITS}
-        return {n: [s.images, s.labels] for n, s in splits.items()}
+        return {n: [s.images, s.labels] for n, s in data.splits.items()}
     names, parts = ("train",), [data]
     if isinstance(data, tuple | list) and all(map(_is_split, data)):
         if len(data) == 2:

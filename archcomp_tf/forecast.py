@@ -91,7 +91,7 @@ def forecast_lines(run: Run, steps: list[StageForecast]) -> list[str]:
       steps: what `forecast` gives.
     """
     data, config = run.dataset, run.config
-    sizes = [len(s.labels) for s in (data.train, data.validation, data.test)]
+    sizes = map(len, data.splits.values())
     total = duration(sum(step.seconds for step in steps))
     return [
         "{}: {:,} images to learn from, {:,} to choose by, {:,} to test "
@@ -378,7 +378,7 @@ class _Clock:
     """
 
     def __init__(self, run: Run, flops_a_second: float, values_a_second: float):
-        self._num_images = len(run.dataset.train.labels)
+        self._num_images = len(run.dataset.train)
         self._num_classes = run.dataset.num_classes
         self._num_workers = max(1, run.config.num_workers)
         self._flops_a_second = flops_a_second

@@ -106,7 +106,7 @@ def _check_memory(
     shape = preprocessing.output_shape
     if preprocessing.is_unit:
         return  # images stay as they are
-    num = sum(map(len, (dataset.train, dataset.validation, dataset.test)))
+    num = sum(map(len, dataset.splits.values()))
     size = 4 * num * math.prod(shape)  # of float32
     # Beside this process' own: what those that label share, what those of the
     # final trainings share, and what each of these makes of it to train on.

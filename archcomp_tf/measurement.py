@@ -76,7 +76,7 @@ def measure(
             "bytes": os.path.getsize(path),
             "ram_bytes": ram_bytes(path),
             "accuracy": accuracies[name],
-            "num_images": len(split.labels),
+            "num_images": len(split),
             "latency_ms": 1e3 * statistics.median(seconds[name]),
         }
         for name, path in files.items()
