@@ -79,7 +79,7 @@ def learn_embedding(run: Run) -> dict[str, float]:
 
 def learnt_embedding(run: Run) -> ArchitectureAutoencoder:
     """What `learn_embedding` kept."""
-    return keras.models.load_model(run.path(_MODEL), compile=False)
+    return run.model(_MODEL)
 
 
 def keep_embedding(
@@ -118,8 +118,6 @@ def keep_embedding(
 
 def leave_embedding(run: Run) -> None:
     """Leaves what `keep_embedding` kept as a SavedModel; needs TensorFlow."""
-    autoencoder = keras.models.load_model(
-        run.path(_SEARCHED_MODEL), compile=False
-    )
+    autoencoder = run.model(_SEARCHED_MODEL)
     with run.workdir.replacing("search/embedding") as path:
         export_embedding(autoencoder, path, type(run.objective))

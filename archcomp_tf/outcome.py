@@ -10,7 +10,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import keras
 import numpy as np
 
 from archcomp_tf.backend import check_tensorflow
@@ -30,7 +29,7 @@ from archcomp_tf.litert import PRECISIONS, ConversionError, export_litert
 from archcomp_tf.measurement import measure
 from archcomp_tf.report import results_text
 from archcomp_tf.results import assemble_results, doubts, trained
-from archcomp_tf.run import Run
+from archcomp_tf.run import TEACHER_MODEL, Run
 from archcomp_tf.workdir import STAGES
 
 _LOGGER = logging.getLogger(__name__)
@@ -103,19 +102,20 @@ def _right(
     run: Run, stages: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, list[np.ndarray]]:
     """Which test images each training of each network puts right."""
-    teacher = keras.models.load_model(run.path("teacher/model.keras"))
-    own = right(teacher, run.dataset.test, run.preprocessing.scaled)
+    own = right(
+        run.model(TEACHER_MODEL), run.dataset.test, run.preprocessing.scaled
+    )
     found = {"teacher": [own]}
     for name, network in trained(stages).items():
         found[name] = [
-            right(keras.models.load_model(run.path(p)), run.features.test)
-            for p in network["trainings"]
+            right(run.model(path), run.features.test)
+            for path in network["trainings"]
         ]
     return found
 
 
 def _export_saved_model(run: Run, folder: str) -> None:
-    model = keras.models.load_model(run.path(f"{folder}/model.keras"))
+    model = run.model(f"{folder}/model.keras")
     with run.workdir.replacing(f"{folder}/saved_model") as path:
         export_saved_model(model, path, run.preprocessing.takes)
 
@@ -128,17 +128,15 @@ def _files(run: Run, student: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """
     images, shape = run.dataset.train.images, run.dataset.input_shape
     folder, front = folder_of(student), run.preprocessing
-    teacher = keras.models.load_model(run.path("teacher/model.keras"))
     if front.is_unit:  # of images in [0, 1] it makes the same: without it
-        path = student["trainings"][student["best"]]
-        network = keras.models.load_model(run.path(path))
+        network = run.model(student["trainings"][student["best"]])
     else:
         network = front.on_unit_images(
-            keras.models.load_model(run.path(f"{folder}/model.keras")), shape
+            run.model(f"{folder}/model.keras"), shape
         )
     wanted = {
         "teacher": (
-            front.on_unit_images(teacher, shape),
+            front.on_unit_images(run.model(TEACHER_MODEL), shape),
             "teacher",
             ("float32",),
         ),

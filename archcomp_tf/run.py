@@ -50,6 +50,9 @@ _LOGGER = logging.getLogger(__name__)
 _KNOWN = "corpus/known.jsonl"
 
 
+TEACHER_MODEL = "teacher/model.keras"  # in the working directory
+
+
 class Run:
     """One compression in one working directory.
 
@@ -106,6 +109,10 @@ class Run:
     def path(self, name: str) -> str:
         """Where in the working directory something lies."""
         return os.fspath(self.workdir.path / name)
+
+    def model(self, name: str) -> keras.Model:
+        """The network that lies at `name` in the working directory."""
+        return keras.models.load_model(self.path(name), compile=False)
 
     def stage(self, name: str) -> dict[str, Any]:
         """What a stage recorded; MissingStageError where it is not done."""
@@ -200,9 +207,7 @@ class Run:
     @functools.cached_property
     def preprocessing(self) -> Preprocessing:
         """What the teacher does to an image first; students do it too."""
-        return Preprocessing(
-            keras.models.load_model(self.path("teacher/model.keras"))
-        )
+        return Preprocessing(self.model(TEACHER_MODEL))
 
     @functools.cached_property
     def features(self) -> Dataset:

@@ -22,13 +22,12 @@ from archcomp_tf.export import save_keras
 from archcomp_tf.inference import accuracy, seems_chance
 from archcomp_tf.keras_graph import calls, num_flops
 from archcomp_tf.preprocessing import Preprocessing
-from archcomp_tf.run import Run
+from archcomp_tf.run import TEACHER_MODEL, Run
 from archcomp_tf.teachers import named
 from archcomp_tf.training import Recipe, build_and_train
 
 _LOGGER = logging.getLogger(__name__)
 
-_MODEL = "teacher/model.keras"
 _TRAINING, _UNSMOOTHING = "training", "unsmoothing"
 
 
@@ -51,7 +50,7 @@ def prepare_teacher(run: Run) -> dict[str, Any]:
     ready = run.ready_teacher()
     model = ready or _trained(run)
     preprocessing = Preprocessing(model)
-    with run.workdir.replacing(_MODEL) as path:
+    with run.workdir.replacing(TEACHER_MODEL) as path:
         save_keras(model, path)
     record = run.described(run.architecture_of(model))
     # Not all of it may be as its layers are read; where others are searched
@@ -127,7 +126,7 @@ def _trained(run: Run) -> keras.Model:
 def _unsmoothed_logits(run: Run, dataset: Dataset) -> np.ndarray:
     """Of a copy, for the teacher itself is what students are held against."""
     settings = run.config.teacher
-    copy = keras.models.load_model(run.path(_MODEL))
+    copy = run.model(TEACHER_MODEL)
     recipe = Recipe(**settings.recipe)
     unsmooth(
         copy,
