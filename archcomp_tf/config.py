@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import joblib
 import ml_collections
 
+from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import MIN_CHANNELS
 from archcomp_tf.compression import num_samples
 from archcomp_tf.descent import LEARNING_RATE, NUM_STEPS
@@ -30,30 +30,12 @@ from archcomp_tf.training import Recipe
 
 # How students are taught: mostly from the teacher.
 DISTILLATION = {"temperature": 4.0, "label_weight": 0.2}
-# Where a run is made, not what: it goes on where these differ.
-_MACHINE_FIELDS = ("num_workers", "data_dir")
 # A round keeps no more processes busy, and each of them holds the images.
 _LABELS_A_ROUND = 4
 
 
 class ConfigError(ValueError):
     """A configuration that cannot be run."""
-
-
-def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What of two configs has to be alike for a run to go on by either.
-
-    Not where it is made, nor in which folders model, images and known labels
-    lie: what the first two hold is compared by itself, the last are copied.
-    """
-    kept = {k: v for k, v in config.items() if k not in _MACHINE_FIELDS}
-    if str(kept.get("dataset", "")).endswith(".npz"):
-        kept["dataset"] = os.path.basename(kept["dataset"])
-    kept["corpus"] = os.path.basename(kept.get("corpus", ""))
-    if teacher := kept.get("teacher"):
-        name = os.path.basename(teacher.get("model", ""))
-        kept["teacher"] = teacher | {"model": name}
-    return kept
 
 
 def recipe_config(**fields: Any) -> ml_collections.ConfigDict:
@@ -220,10 +202,8 @@ def check_config(config: ml_collections.ConfigDict) -> None:
     for text in (config.teacher.architecture, config.space.around):
         if text:
             named(text)
-    space = config.space.to_dict()
-    del space["around"]
     with _error_names("space"):  # around any network at all
-        SearchSpace.around(TEACHERS["vgg11"], **space)
+        make_space(config.space, TEACHERS["vgg11"])
     controls = [*TEACHERS, *config.space.swaps]
     if unknown := [n for n in student.controls if n not in controls]:
         raise ConfigError(
@@ -264,6 +244,15 @@ def _error_names(part: str) -> Iterator[None]:
         yield
     except ValueError as error:
         raise ConfigError(f"config.{part}: {error}") from error
+
+
+def make_space(
+    config: ml_collections.ConfigDict, teacher: Architecture, *images: Any
+) -> SearchSpace:
+    """The space that `config.space` describes around a network."""
+    fields = config.to_dict()
+    del fields["around"]
+    return SearchSpace.around(teacher, *images, **fields)
 
 
 def make_limits(config: ml_collections.ConfigDict) -> Limits | None:

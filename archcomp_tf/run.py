@@ -22,9 +22,9 @@ from archcomp_tf.backend import check_tensorflow
 from archcomp_tf.config import (
     ConfigError,
     check_config,
-    comparable,
     make_limits,
     make_objective,
+    make_space,
 )
 from archcomp_tf.corpus import OK, Corpus, Record, check_sizes, write_records
 from archcomp_tf.datasets import Dataset
@@ -92,9 +92,7 @@ class Run:
         if config.limits.max_file_bytes or config.limits.max_latency_ms:
             check_tensorflow("A limit of bytes or of latency")
         self._chief_address = take_chief_address()
-        self.workdir = WorkingDirectory(
-            workdir, config.to_dict(), comparable=comparable
-        )
+        self.workdir = WorkingDirectory(workdir, config.to_dict())
         if self._teacher_digest:
             self._check_input("teacher", self._teacher_digest)
 
@@ -238,15 +236,8 @@ class Run:
         self, teacher: Architecture, input_shape: Shape
     ) -> SearchSpace:
         """The config's space around a network."""
-        return SearchSpace.around(
-            teacher,
-            input_shape,
-            self.dataset.num_classes,
-            num_widths=self.config.space.num_widths,
-            min_width=self.config.space.min_width,
-            divisor=self.config.space.divisor,
-            swaps=self.config.space.swaps,
-        )
+        images = input_shape, self.dataset.num_classes
+        return make_space(self.config.space, teacher, *images)
 
     @functools.cached_property
     def limits(self) -> Limits | None:

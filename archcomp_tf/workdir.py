@@ -28,7 +28,7 @@ import fcntl
 import json
 import os
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from archcomp_tf.atomic import replacing
@@ -45,6 +45,10 @@ STAGES = {
 }
 
 
+# Where a run is made, not what: it goes on where these differ.
+_MACHINE_FIELDS = ("num_workers", "data_dir")
+
+
 class MissingStageError(RuntimeError):
     """A stage was asked for before the one that it builds on."""
 
@@ -59,7 +63,6 @@ class WorkingDirectory:
     Args:
       path: the directory; made if it is not there.
       config: what is run in it, as JSON values.
-      comparable: what of two configs has to be alike.
 
     Raises:
       OtherConfigError: it holds results of another config.
@@ -67,18 +70,11 @@ class WorkingDirectory:
       OSError: it cannot be made or written to.
     """
 
-    def __init__(
-        self,
-        path: str | os.PathLike,
-        config: dict[str, Any],
-        *,
-        comparable: Callable[[dict[str, Any]], dict[str, Any]] = dict,
-    ):
+    def __init__(self, path: str | os.PathLike, config: dict[str, Any]):
         self.path = pathlib.Path(path)
         self.path.mkdir(parents=True, exist_ok=True)
         # As it is read back: JSON knows no tuples.
         self._config = json.loads(json.dumps(config))
-        self._comparable = comparable
         if self.read_json("config.json") != self._config:
             with self._lock():
                 # A run that left nothing else was refused, or ended before it
@@ -93,7 +89,7 @@ class WorkingDirectory:
         known = self.read_json("config.json")
         if known is None:
             return
-        known, config = map(self._comparable, (known, self._config))
+        known, config = map(_comparable, (known, self._config))
         differing = _differences(known, config)
         if not differing:
             return
@@ -168,6 +164,22 @@ class WorkingDirectory:
         """What a JSON file holds; None where there is none."""
         path = self.path / name
         return json.loads(path.read_text()) if path.exists() else None
+
+
+def _comparable(config: dict[str, Any]) -> dict[str, Any]:
+    """What of two configs has to be alike for a run to go on by either.
+
+    Not where it is made, nor in which folders model, images and known labels
+    lie: what the first two hold is compared by itself, the last are copied.
+    """
+    kept = {k: v for k, v in config.items() if k not in _MACHINE_FIELDS}
+    if str(kept.get("dataset", "")).endswith(".npz"):
+        kept["dataset"] = os.path.basename(kept["dataset"])
+    kept["corpus"] = os.path.basename(kept.get("corpus", ""))
+    if teacher := kept.get("teacher"):
+        name = os.path.basename(teacher.get("model", ""))
+        kept["teacher"] = teacher | {"model": name}
+    return kept
 
 
 def _differences(known: Any, config: Any, name: str = "config") -> list[str]:
