@@ -75,13 +75,10 @@ def num_activations(
     )
 
 
-def activation_bytes(
-    architecture: Architecture,
-    input_shape: Shape,
-    num_classes: int,
-    bytes_per_value: int = 4,
+def peak_activations(
+    architecture: Architecture, input_shape: Shape, num_classes: int
 ) -> int:
-    """Largest sum of activations alive at once, for one image.
+    """The most activations alive at once, for one image.
 
     The operations run one after another, as LiteRT has them; each needs its
     input and its output, and a block with a shortcut keeps its own input
@@ -91,16 +88,15 @@ def activation_bytes(
       architecture: the network.
       input_shape: (height, width, channels) of an image.
       num_classes: number of logits.
-      bytes_per_value: 4 of float32, 1 of int8.
 
     Returns:
-      What `measurement.ram_bytes` finds in the network's file.
+      Values, of which `measurement.ram_bytes` finds the bytes in a file: 4
+      each in float32, 1 in int8.
     """
-    values = max(
+    return max(
         _block_activations(block, shape)
         for _, block, shape in architecture.blocks(input_shape, num_classes)
     )
-    return values * bytes_per_value
 
 
 def block_weights(block: Block, shape: Shape) -> collections.Counter[str]:

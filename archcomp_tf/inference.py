@@ -105,10 +105,10 @@ def accuracy(
 
     The arguments are those of `logits`.
     """
-    return float(np.mean(right(model, split, scaled)))
+    return float(np.mean(correct(model, split, scaled)))
 
 
-def right(
+def correct(
     model: keras.Model,
     split: Split,
     scaled: Callable[[np.ndarray], np.ndarray] = np.asarray,

@@ -8,7 +8,6 @@ nothing that breaks them.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -42,9 +41,7 @@ def _latency_ms(
 _COUNTED: Costs = {
     "max_params": cost.num_params,
     "max_flops": cost.num_flops,
-    "max_ram_bytes": functools.partial(
-        cost.activation_bytes, bytes_per_value=1
-    ),
+    "max_ram_bytes": cost.peak_activations,  # of a byte each
 }
 # In seconds each: the network is built and converted.
 MEASURED: Costs = {
@@ -65,7 +62,7 @@ class Limits:
       max_params: number of weights.
       max_flops: floating-point operations for one image.
       max_ram_bytes: of what its int8 LiteRT file holds of an image at once, see
-        `cost.activation_bytes`; a runtime needs some kilobytes besides.
+        `cost.peak_activations`; a runtime needs some kilobytes besides.
       max_file_bytes: of its int8 LiteRT file.  Neither counts layers in front
         that do more to an image than to bring it to [0, 1].
       max_latency_ms: of one image through its float32 LiteRT file, on one

@@ -23,7 +23,7 @@ from archcomp_tf.embedding import leave_embedding
 from archcomp_tf.export import export_saved_model
 from archcomp_tf.finals import folder_of
 from archcomp_tf.html_report import html_report
-from archcomp_tf.inference import right
+from archcomp_tf.inference import correct
 from archcomp_tf.latent import LatentMap
 from archcomp_tf.litert import PRECISIONS, ConversionError, export_litert
 from archcomp_tf.measurement import measure
@@ -65,7 +65,7 @@ def write_outcome(run: Run) -> dict[str, Any]:
         run.config.to_dict(),
         run.dataset.name,
         stages,
-        _right(run, stages),
+        _correct(run, stages),
         run.dataset.test.labels,
         _files(run, student),
     )
@@ -98,17 +98,17 @@ def _warn_of_front(run: Run, files: Mapping[str, Mapping[str, float]]) -> None:
             )
 
 
-def _right(
+def _correct(
     run: Run, stages: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, list[np.ndarray]]:
     """Which test images each training of each network puts right."""
-    own = right(
+    own = correct(
         run.model(TEACHER_MODEL), run.dataset.test, run.preprocessing.scaled
     )
     found = {"teacher": [own]}
     for name, network in trained(stages).items():
         found[name] = [
-            right(run.model(path), run.features.test)
+            correct(run.model(path), run.features.test)
             for path in network["trainings"]
         ]
     return found

@@ -32,7 +32,7 @@ def assemble_results(
     config: Mapping[str, Any],
     dataset: str,
     stages: Mapping[str, Mapping[str, Any]],
-    right: Mapping[str, Sequence[np.ndarray]],
+    correct: Mapping[str, Sequence[np.ndarray]],
     labels: np.ndarray,
     files: Mapping[str, Mapping[str, float]],
 ) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def assemble_results(
       config: of the run.
       dataset: its name.
       stages: what each stage before the report recorded, by its name.
-      right: of "teacher", "student" and the controls: for each training bool
+      correct: of "teacher", "student" and the controls: for each training bool
         `[N]`, whether each test image is put in the right class.
       labels: int `[N]`, the right classes.
       files: LiteRT file -> its bytes, accuracy and latency.
@@ -57,7 +57,7 @@ def assemble_results(
     given = {"teacher": 0} | {name: n["best"] for name, n in finals.items()}
     tests = {
         name: [float(np.mean(one)) for one in trainings]
-        for name, trainings in right.items()
+        for name, trainings in correct.items()
     }
     fields = ("architecture", "num_params", "num_flops", "validation_accuracy")
     rows = {
@@ -93,7 +93,7 @@ def assemble_results(
         # them are put right.
         "classes": {"num_images": np.bincount(labels).tolist()}
         | {
-            name: _by_class(right[name][given[name]], labels)
+            name: _by_class(correct[name][given[name]], labels)
             for name in ("teacher", "student")
         },
         "files": dict(files),
@@ -111,9 +111,9 @@ def assemble_results(
     }
 
 
-def _by_class(right: np.ndarray, labels: np.ndarray) -> list[float]:
+def _by_class(correct: np.ndarray, labels: np.ndarray) -> list[float]:
     """The accuracy of each class, in [0, 1]; there are images of each."""
-    sums = np.bincount(labels, weights=right)
+    sums = np.bincount(labels, weights=correct)
     return (sums / np.bincount(labels)).tolist()
 
 

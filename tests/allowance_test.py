@@ -97,7 +97,7 @@ def test_only_what_the_objective_does_not_know_is_in_excess(tmp_path):
     changes = {"limits.max_params": 10, "limits.max_ram_bytes": 32 * 5 * 5}
     run = _run(tmp_path, **changes)
     images = tiny.SHAPE, tiny.NUM_CLASSES
-    ram = cost.activation_bytes(NETWORK, *images, bytes_per_value=1)
+    ram = cost.peak_activations(NETWORK, *images)
     assert run.allowance.excess(NETWORK) == ram / (32 * 5 * 5)
 
 

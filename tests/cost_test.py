@@ -186,7 +186,7 @@ def test_a_removed_layer_costs_nothing(architecture, input_shape):
         cost.num_params,
         cost.num_multiply_adds,
         cost.num_activations,
-        cost.activation_bytes,
+        cost.peak_activations,
     ):
         assert function(architecture, input_shape, 3) == function(
             architecture.compact, input_shape, 3
@@ -228,7 +228,7 @@ def test_a_removed_layer_costs_nothing(architecture, input_shape):
 )
 def test_activation_memory_is_the_peak_counted_by_hand(text, values):
     architecture = Architecture.parse(text)
-    assert cost.activation_bytes(architecture, (4, 4, 2), 10) == 4 * values
+    assert cost.peak_activations(architecture, (4, 4, 2), 10) == values
 
 
 @pytest.mark.parametrize("text", ["", *MIXED])
@@ -236,12 +236,10 @@ def test_activation_memory_is_that_of_the_file(text, tmp_path):
     network = Architecture.parse(text), (12, 9, 3), 5
     images = np.random.default_rng(0).random((4, 12, 9, 3), np.float32)
     files = export_litert(build(*network), tmp_path, images)
-    assert ram_bytes(files["float32"]) == cost.activation_bytes(*network)
+    assert ram_bytes(files["float32"]) == 4 * cost.peak_activations(*network)
     # In float16 are its weights alone.
-    assert ram_bytes(files["float16"]) == cost.activation_bytes(*network)
-    assert ram_bytes(files["int8"]) == cost.activation_bytes(
-        *network, bytes_per_value=1
-    )
+    assert ram_bytes(files["float16"]) == 4 * cost.peak_activations(*network)
+    assert ram_bytes(files["int8"]) == cost.peak_activations(*network)
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int16])

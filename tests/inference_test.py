@@ -85,7 +85,7 @@ def test_accuracy_is_the_share_counted_by_hand():
         image[..., channel] = 1
     labels = np.array([0, 1, 2, 0, 0], np.int32)
     split = Split(images, labels)
-    assert inference.right(model, split).tolist() == [1, 1, 1, 0, 0]
+    assert inference.correct(model, split).tolist() == [1, 1, 1, 0, 0]
     assert inference.accuracy(model, split) == 3 / 5
 
 

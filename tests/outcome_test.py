@@ -52,7 +52,7 @@ def _stages(run):
 
 def test_every_training_of_every_network_is_judged(run):
     zeros = run.dataset.test.labels == 0
-    right = outcome._right(run, _stages(run))
+    right = outcome._correct(run, _stages(run))
     expected = {
         "teacher": [zeros],
         "student": [~zeros, zeros],

@@ -83,6 +83,6 @@ def test_a_long_way_down_is_gone_to_its_end():
 
     def excess(architecture):
         shape = space.input_shape, space.num_classes
-        return cost.activation_bytes(architecture, *shape, 1) / 10_000
+        return cost.peak_activations(architecture, *shape) / 10_000
 
     assert all(excess(a) <= 1 for a in initial_samples(space, 16, 0, excess))
