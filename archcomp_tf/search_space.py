@@ -22,7 +22,7 @@ from archcomp_tf.architecture import Architecture
 from archcomp_tf.cost import num_params
 from archcomp_tf.layer import KINDS, Layer, Shape, image_shape
 from archcomp_tf.ranges import check_number
-from archcomp_tf.slot import Slot, pick, row
+from archcomp_tf.slot import Slot, as_tuple, pick
 
 # What a teacher's layer may be swapped for, besides itself.  At the same width
 # a stand-in may be larger, as a conv in place of a bottleneck is; narrower ones
@@ -64,11 +64,7 @@ class SearchSpace:
         if not self.slots:
             raise ValueError("Empty search space: it has no slots.")
         # One member stands for all: the kinds of a slot take the same input.
-        Architecture(
-            tuple(
-                Layer(s.kinds[0], **s._lowest(s.kinds[0])) for s in self.slots
-            )
-        )
+        Architecture(tuple(slot.lowest(slot.kinds[0]) for slot in self.slots))
 
     def __len__(self) -> int:
         """Number of slots."""
@@ -134,7 +130,7 @@ class SearchSpace:
         check_number("num_widths", num_widths, 1, whole=True)
         check_number("min_width", min_width, 0, 1, above=True)
         check_number("divisor", divisor, 1, whole=True)
-        swaps = row("swaps", swaps)
+        swaps = as_tuple("swaps", swaps)
         if unknown := [kind for kind in swaps if kind not in SWAPS]:
             raise ValueError(
                 f"Expected swaps among {', '.join(SWAPS)}; got "
@@ -150,7 +146,7 @@ class SearchSpace:
                 Slot(
                     kinds=(layer.kind, *(k for k in stand_ins if k in swaps)),
                     filters=[
-                        _narrowed(layer.filters, share, divisor)
+                        _scaled_width(layer.filters, share, divisor)
                         for share in shares
                     ]
                     if "filters" in fields
@@ -195,7 +191,7 @@ class SearchSpace:
           input_shape: (height, width, channels) of the images.
           num_classes: number of logits.
         """
-        kinds = row("kinds", kinds)
+        kinds = as_tuple("kinds", kinds)
         slot = Slot(
             kinds=tuple(kind for kind in kinds if kind != "identity"),
             filters=filters,
@@ -373,7 +369,7 @@ class SearchSpace:
         return cls(slots, tuple(config["input_shape"]), config["num_classes"])
 
 
-def _narrowed(filters: int, share: float, divisor: int) -> int:
+def _scaled_width(filters: int, share: float, divisor: int) -> int:
     """The multiple of `divisor` that is nearest to a share of a width."""
     if share == 1:
         return filters  # whether it is a multiple or not

@@ -54,10 +54,10 @@ class Slot:
     optional: bool = False
 
     def __post_init__(self):
-        kinds = row("kinds", self.kinds)
+        kinds = as_tuple("kinds", self.kinds)
         object.__setattr__(self, "kinds", tuple(dict.fromkeys(kinds)))
         for name in FIELDS.values():
-            given = row(name, getattr(self, name))
+            given = as_tuple(name, getattr(self, name))
             if any(v != int(v) for v in given):
                 raise ValueError(
                     f"Expected whole numbers as {name}; got {given}."
@@ -79,15 +79,17 @@ class Slot:
                         f"A slot with {kind} needs at least one choice of "
                         f"{FIELDS[field]}."
                     )
-            Layer(kind, **self._lowest(kind))  # refuses bad values
+            self.lowest(kind)  # refuses bad values
         if len({KINDS[kind].stage for kind in self.kinds}) > 1:
             raise ValueError(
                 "A slot's kinds must all take feature maps, or all vectors; "
                 f"got {', '.join(self.kinds)}."
             )
 
-    def _lowest(self, kind: str) -> dict[str, int]:
-        return {f: self.choices(f)[0] for f in KINDS[kind].fields}
+    def lowest(self, kind: str) -> Layer:
+        """The layer of a kind with the lowest choice of each field."""
+        fields = KINDS[kind].fields
+        return Layer(kind, **{f: self.choices(f)[0] for f in fields})
 
     @property
     def stage(self) -> int | None:
@@ -205,7 +207,7 @@ class Slot:
         )
 
 
-def row(name: str, given: Any) -> tuple:
+def as_tuple(name: str, given: Any) -> tuple:
     """A row of choices as a tuple; TypeError for a single one without a row."""
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise TypeError(
