@@ -181,84 +181,54 @@ def compress(
                 },
             }
     with shown():
-        return Pipeline(config, workdir, teacher=teacher, dataset=given).run()
+        return run_stages(Run(config, workdir, teacher=teacher, dataset=given))
 
 
-class Pipeline:
-    """The stages of one compression in one working directory.
+def run_stages(run: Run) -> CompressionResult:
+    """Runs every stage that is not done, and says first what there is to do.
 
-    Args:
-      config: see `config.default_config`.
-      workdir: the working directory.
-      teacher: a trained model in place of the config's.
-      dataset: a data set in place of the config's.
+    The run is closed at the end.
+    """
+    with contextlib.closing(run):
+        if steps := forecast(run):
+            for line in forecast_lines(run, steps):
+                _LOGGER.info(line)
+        for name in STAGES:
+            run_stage(run, name)
+    return _result(run)
+
+
+def run_stage(run: Run, name: str) -> None:
+    """Runs a stage of `STAGES`, unless it is done.
 
     Raises:
-      ConfigError: a value of the config cannot be used.
-      OtherConfigError: the working directory belongs to another config.
+      MissingStageError: one before it is not done.
+      BlockingIOError: another process is running one.
     """
+    for before in itertools.takewhile(lambda other: other != name, STAGES):
+        run.stage(before)
+    with run.workdir.locked():
+        if run.workdir.find_stage(name) is not None:
+            _LOGGER.info("stage %s: done before", name)
+            return
+        _LOGGER.info("stage %s: starts", name)
+        start = time.monotonic()
+        record = _WORK[name](run)
+        record["seconds"] = round(time.monotonic() - start, 2)
+        record["environment"] = environment()
+        run.workdir.finish_stage(name, record)
 
-    def __init__(
-        self,
-        config: ml_collections.ConfigDict,
-        workdir: str | os.PathLike,
-        *,
-        teacher: keras.Model | None = None,
-        dataset: datasets.Dataset | None = None,
-    ):
-        self._run = Run(config, workdir, teacher=teacher, dataset=dataset)
 
-    def run(self) -> CompressionResult:
-        """Runs every stage that is not done; says first what there is to do."""
-        with contextlib.closing(self):
-            if steps := forecast(self._run):
-                for line in forecast_lines(self._run, steps):
-                    _LOGGER.info(line)
-            for name in STAGES:
-                self.run_stage(name)
-        return self.result()
-
-    def run_stage(self, name: str) -> None:
-        """Runs a stage of `STAGES`, unless it is done.
-
-        Raises:
-          MissingStageError: one before it is not done.
-          BlockingIOError: another process is running one.
-        """
-        run = self._run
-        for before in itertools.takewhile(lambda other: other != name, STAGES):
-            run.stage(before)
-        with run.workdir.locked():
-            if run.workdir.find_stage(name) is not None:
-                _LOGGER.info("stage %s: done before", name)
-                return
-            _LOGGER.info("stage %s: starts", name)
-            start = time.monotonic()
-            record = _WORK[name](run)
-            record["seconds"] = round(time.monotonic() - start, 2)
-            record["environment"] = environment()
-            run.workdir.finish_stage(name, record)
-
-    def close(self) -> None:
-        """Ends the labelling processes and lets go of the corpus."""
-        self._run.close()
-
-    def result(self) -> CompressionResult:
-        """What a finished run gave.
-
-        Raises:
-          MissingStageError: the run is not finished.
-        """
-        run = self._run
-        run.stage("report")
-        results = run.workdir.read_json(RESULTS)
-        student = results["student"]
-        folder = run.workdir.path / folder_of(student)
-        return CompressionResult(
-            keras.models.load_model(folder / "model.keras"),
-            Architecture.parse(student["architecture"]),
-            run.found().pareto,
-            results,
-            folder,
-            run.workdir.path / PAGE,
-        )
+def _result(run: Run) -> CompressionResult:
+    """What a finished run gave."""
+    results = run.workdir.read_json(RESULTS)
+    student = results["student"]
+    folder = run.workdir.path / folder_of(student)
+    return CompressionResult(
+        keras.models.load_model(folder / "model.keras"),
+        Architecture.parse(student["architecture"]),
+        run.found().pareto,
+        results,
+        folder,
+        run.workdir.path / PAGE,
+    )

@@ -73,6 +73,7 @@ def _main(argv: list[str], stage: str | None) -> int:
         workdir,
         workers,
     )
+    from archcomp_tf.run import Run
 
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -83,12 +84,12 @@ def _main(argv: list[str], stage: str | None) -> int:
             workers.work()
             return 0
         keras.utils.set_random_seed(_CONFIG.value.seed)
-        stages = pipeline.Pipeline(_CONFIG.value, _WORKDIR.value)
-        with contextlib.closing(stages):
+        with contextlib.closing(Run(_CONFIG.value, _WORKDIR.value)) as run:
             if stage is not None:
-                stages.run_stage(stage)
+                pipeline.run_stage(run, stage)
             else:
-                print(report.results_text(stages.run().results))
+                results = pipeline.run_stages(run).results
+                print(report.results_text(results))
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return _INTERRUPTED

@@ -16,7 +16,8 @@ from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
 from archcomp_tf.config import ConfigError, default_config, make_objective
 from archcomp_tf.cost import num_params
-from archcomp_tf.pipeline import Pipeline
+from archcomp_tf.pipeline import run_stages
+from archcomp_tf.run import Run
 from archcomp_tf.training import Recipe
 
 _FOLDER = pathlib.Path(__file__).parent.parent / "configs"
@@ -135,7 +136,7 @@ def test_a_config_runs_from_the_teacher_to_the_report(name, tmp_path):
     config.teacher.architecture = str(teacher)
     config.objective.max_params = 2_000
     with tfds.testing.mock_data(num_examples=_DATASETS[name]):
-        results = Pipeline(config, tmp_path).run().results
+        results = run_stages(Run(config, tmp_path)).results
     student = results["student"]
     assert results["dataset"] == name
     assert student["compression_ratio"] == (
@@ -161,7 +162,7 @@ def test_the_config_for_ones_own_compresses_a_file_on_ones_own_images(
     model.save(tmp_path / "model.keras")
     config.teacher.model = str(tmp_path / "model.keras")
     config.limits.max_params = 300
-    result = Pipeline(config, tmp_path / "workdir").run()
+    result = run_stages(Run(config, tmp_path / "workdir"))
     assert result.student.count_params() <= 300
     assert result.results["teacher"]["num_params"] == model.count_params()
 
@@ -173,7 +174,7 @@ def test_the_plain_method_of_the_paper_runs_beside_ours(tmp_path):
         {"labels.num_labels": 11, "labels.max_seconds": 60.0}
     )
     config.teacher.architecture = "conv3x3-8 max_pool2x2/2 conv3x3-8"
-    results = Pipeline(config, tmp_path).run().results
+    results = run_stages(Run(config, tmp_path)).results
     assert results["search"]["num_rounds"] == 1
     assert results["search"]["num_labels"] == 11
     with pytest.raises(ConfigError, match="got 'papre'"):

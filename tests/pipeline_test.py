@@ -27,7 +27,8 @@ from archcomp_tf.inference import accuracy
 from archcomp_tf.labeling import LabelError
 from archcomp_tf.limits import LimitError, Limits, excess
 from archcomp_tf.objective import LogParams
-from archcomp_tf.pipeline import Pipeline
+from archcomp_tf.pipeline import run_stage, run_stages
+from archcomp_tf.run import Run
 from archcomp_tf.task import Task
 from archcomp_tf.training import Recipe
 from archcomp_tf.workdir import STAGES, MissingStageError, OtherConfigError
@@ -62,7 +63,7 @@ def finished(tmp_path_factory):
     config = tiny.config(tiny.write_npz(folder / "data.npz"))
     config.student.controls = ("separable_conv",)
     workdir = folder / "workdir"
-    return config, workdir, Pipeline(config, workdir).run()
+    return config, workdir, run_stages(Run(config, workdir))
 
 
 def test_results_have_every_field_that_was_promised(finished):
@@ -167,17 +168,18 @@ import sys
 sys.modules["tensorflow"] = None  # importing it fails
 import tiny
 from archcomp_tf.backend import BackendError
-from archcomp_tf.pipeline import Pipeline
+from archcomp_tf.pipeline import run_stage, run_stages
+from archcomp_tf.run import Run
 
 try:
-    Pipeline(tiny.config({data!r}), "run").run()
+    run_stages(Run(tiny.config({data!r}), "run"))
 except BackendError as error:
     print(error)
 """
     said = fresh.output(program, cwd=tmp_path, KERAS_BACKEND=backend_name)
     assert "report" in said and "carried" in said
     # It is carried to where it is installed.
-    result = Pipeline(tiny.config(data), tmp_path / "run").run()
+    result = run_stages(Run(tiny.config(data), tmp_path / "run"))
     assert result.results["student"]["validation_accuracy"] >= 0.5
     assert result.results["search"]["num_labels"] == 10
     environment = result.results["environment"]
@@ -193,7 +195,7 @@ def test_a_limit_that_has_to_be_measured_needs_tensorflow(
     config = tiny.config(tiny.write_npz(tmp_path / "data.npz"))
     config.limits.max_latency_ms = 1.0
     with pytest.raises(BackendError, match="latency needs TensorFlow"):
-        Pipeline(config, tmp_path / "run")
+        Run(config, tmp_path / "run")
 
 
 def test_the_keras_file_is_smaller_as_the_network_is(finished):
@@ -275,7 +277,7 @@ def test_a_finished_run_is_not_run_again_and_no_label_is_bought_twice(
         for path in workdir.rglob("*")
         if path.is_file()
     }
-    assert Pipeline(config, workdir).run().results == result.results
+    assert run_stages(Run(config, workdir)).results == result.results
     after = {
         path: path.stat().st_mtime_ns
         for path in workdir.rglob("*")
@@ -291,7 +293,7 @@ def test_a_second_run_has_the_same_corpus_and_the_same_student(
 ):
     config, workdir, result = finished
     random.seed(7)  # of nothing that is used
-    again = Pipeline(config, tmp_path / "again").run()
+    again = run_stages(Run(config, tmp_path / "again"))
     first, second = (
         [(r.key, r.accuracy) for r in Corpus(folder / "corpus/records.jsonl")]
         for folder in (workdir, tmp_path / "again")
@@ -305,9 +307,9 @@ def test_a_second_run_has_the_same_corpus_and_the_same_student(
 def test_a_stage_says_which_stage_it_is_missing(stage, tmp_path):
     config = tiny.config(tiny.write_npz(tmp_path / "data.npz"))
     before = list(STAGES)[: list(STAGES).index(stage)]
-    pipeline = Pipeline(config, tmp_path / "workdir")
+    run = Run(config, tmp_path / "workdir")
     with pytest.raises(MissingStageError) as error:
-        pipeline.run_stage(stage)
+        run_stage(run, stage)
     assert any(STAGES[name] in str(error.value) for name in before)
 
 
@@ -366,7 +368,7 @@ def test_a_run_begins_with_what_another_has_learnt(finished, tmp_path):
     second.seed = 1
     second.labels.num_labels = 2
     second.labels.num_initial = 2
-    results = Pipeline(second, tmp_path / "workdir").run().results
+    results = run_stages(Run(second, tmp_path / "workdir")).results
     assert results["search"]["num_known"] == len(labels)
     assert results["search"]["num_labels"] == 2
     bought = Corpus(tmp_path / "workdir/corpus/records.jsonl")
@@ -398,9 +400,9 @@ def test_a_corpus_that_is_of_no_use_says_why(
     config = config.copy_and_resolve_references()
     config.corpus = str(path)
     with pytest.raises(ConfigError, match=message):
-        pipeline = Pipeline(config, tmp_path / "workdir")
-        pipeline.run_stage("teacher")
-        pipeline.run_stage("corpus")
+        run = Run(config, tmp_path / "workdir")
+        run_stage(run, "teacher")
+        run_stage(run, "corpus")
     # A file that is not there is missed before anything is trained.
     assert (tmp_path / "workdir").exists() == (content is not None)
 
@@ -414,11 +416,11 @@ def test_labels_of_other_images_are_refused(finished, tmp_path):
         )
     config = config.copy_and_resolve_references()
     config.corpus = str(tmp_path / "known.jsonl")
-    pipeline = Pipeline(config, tmp_path / "workdir")
-    pipeline.run_stage("teacher")
+    run = Run(config, tmp_path / "workdir")
+    run_stage(run, "teacher")
     message = f"{record.num_params + 9} .*where it has {record.num_params}"
     with pytest.raises(ConfigError, match=message):
-        pipeline.run_stage("corpus")
+        run_stage(run, "corpus")
 
 
 def test_samples_make_up_for_a_corpus_that_knows_too_little(finished, tmp_path):
@@ -435,16 +437,16 @@ def test_samples_make_up_for_a_corpus_that_knows_too_little(finished, tmp_path):
     # 3 lack to the 8 that the heads need.
     for num_labels, expected in ((4, 3), (10, 5), (40, 16)):
         config.labels.num_labels = num_labels
-        pipeline = Pipeline(config, tmp_path / f"{num_labels}")
-        pipeline.run_stage("teacher")
-        assert num_initial(config, len(pipeline._run.known)) == expected
+        run = Run(config, tmp_path / f"{num_labels}")
+        run_stage(run, "teacher")
+        assert num_initial(config, len(run.known)) == expected
     config.labels.num_labels = 3
-    pipeline = Pipeline(config, tmp_path / "too_few")
-    pipeline.run_stage("teacher")
+    run = Run(config, tmp_path / "too_few")
+    run_stage(run, "teacher")
     with pytest.raises(
         ConfigError, match="Only 5 networks .* 3 samples .*; got 3"
     ):
-        pipeline.run_stage("corpus")
+        run_stage(run, "corpus")
 
 
 @browser.needs_chromium
@@ -539,12 +541,12 @@ def test_limits_that_nothing_keeps_are_named_before_a_network_is_labelled(
 ):
     config = tiny.config(tiny.write_npz(tmp_path / "data.npz"))
     config.limits.max_flops = 1
-    pipeline = Pipeline(config, tmp_path / "workdir")
+    run = Run(config, tmp_path / "workdir")
     with pytest.raises(
         LimitError,
         match=r"No network of the space .* nearest is .*: max_flops is 1 and",
     ):
-        pipeline.run()
+        run_stages(run)
     assert not (tmp_path / "workdir/corpus/records.jsonl").exists()
 
 
@@ -554,7 +556,7 @@ def test_another_config_is_refused_naming_the_field(finished):
     other.labels.num_labels = 11
     message = r"num_labels was 10 and is 11\..* config.corpus = '.*' takes its"
     with pytest.raises(OtherConfigError, match=message):
-        Pipeline(other, workdir)
+        Run(other, workdir)
 
 
 def test_a_finished_run_is_found_with_another_number_of_workers(
@@ -565,14 +567,14 @@ def test_a_finished_run_is_found_with_another_number_of_workers(
     shutil.copytree(workdir, again)
     other = config.copy_and_resolve_references()
     other.num_workers = 7
-    assert Pipeline(other, again).run().results == result.results
+    assert run_stages(Run(other, again)).results == result.results
 
 
 def test_a_run_with_other_images_is_refused(finished):
     config, workdir, _ = finished
     other = tiny.dataset()
     with pytest.raises(OtherConfigError, match="with another data set"):
-        Pipeline(config, workdir, dataset=other).run()
+        run_stages(Run(config, workdir, dataset=other))
 
 
 def test_a_run_with_another_teacher_is_refused(tmp_path):
@@ -580,12 +582,12 @@ def test_a_run_with_another_teacher_is_refused(tmp_path):
     one, other = (build(network, tiny.SHAPE, 2) for _ in range(2))
     config = tiny.config("")
     config.teacher.architecture = ""
-    Pipeline(config, tmp_path, teacher=one, dataset=tiny.dataset()).run_stage(
-        "teacher"
+    run_stage(
+        Run(config, tmp_path, teacher=one, dataset=tiny.dataset()), "teacher"
     )
-    Pipeline(config, tmp_path, teacher=one, dataset=tiny.dataset())
+    Run(config, tmp_path, teacher=one, dataset=tiny.dataset())
     with pytest.raises(OtherConfigError, match="with another teacher"):
-        Pipeline(config, tmp_path, teacher=other, dataset=tiny.dataset())
+        Run(config, tmp_path, teacher=other, dataset=tiny.dataset())
 
 
 def test_a_teacher_that_is_given_other_values_is_another(tmp_path):
@@ -601,19 +603,19 @@ def test_a_teacher_that_is_given_other_values_is_another(tmp_path):
     config.teacher.architecture = ""
     config.space.around = "conv3x3-4"
     given = teacher(lambda images: images / 255.0)
-    Pipeline(config, tmp_path, teacher=given, dataset=tiny.dataset()).run_stage(
-        "teacher"
+    run_stage(
+        Run(config, tmp_path, teacher=given, dataset=tiny.dataset()), "teacher"
     )
     again = teacher(lambda images: images / 255.0)
     assert again.name != given.name
-    Pipeline(config, tmp_path, teacher=again, dataset=tiny.dataset())
+    Run(config, tmp_path, teacher=again, dataset=tiny.dataset())
     for change in (
         lambda images: images / 127.5,
         lambda images: 1 - images / 255.0,
         layers.Rescaling(1 / 255),
     ):
         with pytest.raises(OtherConfigError, match="with another teacher"):
-            Pipeline(
+            Run(
                 *(config, tmp_path),
                 teacher=teacher(change),
                 dataset=tiny.dataset(),
@@ -625,19 +627,19 @@ def test_a_run_goes_on_with_its_files_in_another_folder(tmp_path):
     path, workdir = tmp_path / "teacher.keras", tmp_path / "workdir"
     config.teacher.architecture, config.teacher.model = "", str(path)
     build(Architecture.parse("conv3x3-4"), tiny.SHAPE, 2).save(path)
-    Pipeline(config, workdir).run_stage("teacher")
+    run_stage(Run(config, workdir), "teacher")
     folder = tmp_path / "moved"
     folder.mkdir()
     for name in ("data.npz", "teacher.keras"):
         shutil.move(tmp_path / name, folder / name)
     config.dataset = str(folder / "data.npz")
     config.teacher.model = str(folder / "teacher.keras")
-    Pipeline(config, workdir).run_stage("teacher")  # done before
+    run_stage(Run(config, workdir), "teacher")  # done before
     with np.load(folder / "data.npz") as arrays:
         others = {name: array[::-1] for name, array in arrays.items()}
     np.savez(folder / "data.npz", **others)
     with pytest.raises(OtherConfigError, match="with another data set"):
-        Pipeline(config, workdir).run_stage("corpus")
+        run_stage(Run(config, workdir), "corpus")
 
 
 def test_a_run_whose_teacher_was_saved_anew_is_refused(tmp_path):
@@ -646,20 +648,20 @@ def test_a_run_whose_teacher_was_saved_anew_is_refused(tmp_path):
     config.teacher.architecture, config.teacher.model = "", str(path)
     network = Architecture.parse("conv3x3-4")
     build(network, tiny.SHAPE, 2).save(path)
-    Pipeline(config, workdir, dataset=tiny.dataset()).run_stage("teacher")
-    Pipeline(config, workdir, dataset=tiny.dataset())
+    run_stage(Run(config, workdir, dataset=tiny.dataset()), "teacher")
+    Run(config, workdir, dataset=tiny.dataset())
     build(network, tiny.SHAPE, 2).save(path)
     with pytest.raises(OtherConfigError, match="with another teacher"):
-        Pipeline(config, workdir, dataset=tiny.dataset())
+        Run(config, workdir, dataset=tiny.dataset())
     path.unlink()  # a run that was carried elsewhere without it goes on
-    Pipeline(config, workdir, dataset=tiny.dataset())
+    Run(config, workdir, dataset=tiny.dataset())
 
 
 def test_a_reference_that_cannot_be_labelled_says_why(tmp_path, monkeypatch):
     config = tiny.config(tiny.write_npz(tmp_path / "data.npz"))
     config.limits.max_accuracy_drop = 0.1
-    stages = Pipeline(config, tmp_path / "workdir")
-    stages.run_stage("teacher")
+    begun = Run(config, tmp_path / "workdir")
+    run_stage(begun, "teacher")
     teacher = Architecture.parse(config.teacher.architecture)
 
     def run(task, architecture):
@@ -669,9 +671,9 @@ def test_a_reference_that_cannot_be_labelled_says_why(tmp_path, monkeypatch):
         return 0.5
 
     monkeypatch.setattr(Task, "run", run)
-    with contextlib.closing(stages):
+    with contextlib.closing(begun):
         with pytest.raises(LabelError, match="own layers.*too large"):
-            stages.run_stage("corpus")
+            run_stage(begun, "corpus")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -747,7 +749,7 @@ def test_a_config_that_cannot_run_is_refused_at_once(
     config = tiny.config("data.npz")
     config.update_from_flattened_dict({field: value})
     with pytest.raises(ValueError, match=message):
-        Pipeline(config, tmp_path / "workdir")
+        Run(config, tmp_path / "workdir")
     assert not (tmp_path / "workdir").exists()
 
 
@@ -755,7 +757,7 @@ def test_a_config_without_a_teacher_says_so(tmp_path):
     config = tiny.config(tiny.write_npz(tmp_path / "data.npz"))
     config.teacher.architecture = ""
     with pytest.raises(ConfigError, match="one of teacher.architecture and"):
-        Pipeline(config, tmp_path / "workdir").run_stage("teacher")
+        run_stage(Run(config, tmp_path / "workdir"), "teacher")
 
 
 def test_a_teacher_that_cannot_be_read_is_refused_by_layer(tmp_path):
@@ -763,11 +765,9 @@ def test_a_teacher_that_cannot_be_read_is_refused_by_layer(tmp_path):
     x = keras.layers.Conv2DTranspose(4, 3, name="up")(inputs)
     x = keras.layers.GlobalAveragePooling2D()(x)
     model = keras.Model(inputs, keras.layers.Dense(2)(x))
-    pipeline = Pipeline(
-        tiny.config(""), tmp_path, teacher=model, dataset=tiny.dataset()
-    )
+    run = Run(tiny.config(""), tmp_path, teacher=model, dataset=tiny.dataset())
     with pytest.raises(UnsupportedModelError, match="'up' .*space.around"):
-        pipeline.run_stage("teacher")
+        run_stage(run, "teacher")
 
 
 def test_a_teacher_that_cannot_be_read_is_compressed_around_another(tmp_path):
@@ -806,7 +806,7 @@ def test_a_trained_file_serves_as_the_teacher(tmp_path):
     model.save(tmp_path / "mine.keras")
     config.teacher.architecture = ""
     config.teacher.model = str(tmp_path / "mine.keras")
-    Pipeline(config, tmp_path / "workdir").run_stage("teacher")
+    run_stage(Run(config, tmp_path / "workdir"), "teacher")
     kept = keras.models.load_model(tmp_path / "workdir/teacher/model.keras")
     for before, after in zip(
         model.get_weights(), kept.get_weights(), strict=True
