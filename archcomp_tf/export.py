@@ -103,7 +103,7 @@ def bare_copy(
 
 
 def export_saved_model(
-    model: keras.Model, directory: str | os.PathLike, takes: int = 1
+    model: keras.Model, directory: str | os.PathLike, max_pixel: int = 1
 ) -> None:
     """Writes a SavedModel with one named endpoint.
 
@@ -115,7 +115,7 @@ def export_saved_model(
     Args:
       model: images -> logits.
       directory: where to; replaced if it is there.
-      takes: what the model takes for the largest pixel, 1 or 255.
+      max_pixel: what the model takes for the largest pixel, 1 or 255.
     """
 
     @tf.function(
@@ -124,7 +124,7 @@ def export_saved_model(
         ]
     )
     def classify(images):
-        scaled = tf.cast(images, tf.float32) / (255 / takes)
+        scaled = tf.cast(images, tf.float32) / (255 / max_pixel)
         # Keras leaves augmentation layers at work unless it is told not to.
         return tf.nn.softmax(
             model(tf.cast(scaled, model.inputs[0].dtype), training=False)

@@ -117,7 +117,7 @@ def _correct(
 def _export_saved_model(run: Run, folder: str) -> None:
     model = run.model(f"{folder}/model.keras")
     with run.workdir.replacing(f"{folder}/saved_model") as path:
-        export_saved_model(model, path, run.preprocessing.takes)
+        export_saved_model(model, path, run.preprocessing.max_pixel)
 
 
 def _files(run: Run, student: Mapping[str, Any]) -> dict[str, dict[str, float]]:

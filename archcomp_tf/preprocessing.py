@@ -54,7 +54,7 @@ class Preprocessing:
         self.output_shape: Shape = (*shape, 1) if len(shape) == 2 else shape
 
     @functools.cached_property
-    def takes(self) -> int:
+    def max_pixel(self) -> int:
         """The model's largest pixel: 255, or 1 for images in [0, 1].
 
         It is 255 where the input is of whole numbers, and where the front of
@@ -104,7 +104,7 @@ class Preprocessing:
         """What comes out of the front, without any randomness.
 
         Args:
-          images: of a `Split`, whatever the model `takes`.
+          images: of a `Split`, whatever the model takes (`max_pixel`).
 
         Returns:
           float32 `[N, *output_shape]`; the images themselves where the front
@@ -122,11 +122,11 @@ class Preprocessing:
         """
         if len(self.input_shape) < 3:  # its own front adds the channel
             images = images.reshape(len(images), *self.input_shape)
-        if self.takes == 1:
+        if self.max_pixel == 1:
             return images
         if images.dtype == np.uint8:
             return images.astype(np.float32)
-        images = images * np.float32(self.takes)
+        images = images * np.float32(self.max_pixel)
         return np.rint(images) if "int" in self._tensor.dtype else images
 
     @dtype_policy("float32")
@@ -143,12 +143,12 @@ class Preprocessing:
           Float images `[N, *image_shape]` in [0, 1] -> the outputs of `model`;
           itself where that is what it takes.
         """
-        if self.takes == 1 and self.input_shape == image_shape:
+        if self.max_pixel == 1 and self.input_shape == image_shape:
             return model
         inputs = x = keras.Input(image_shape)
         if len(self.input_shape) < 3:
             x = keras.layers.Reshape(image_shape[:2])(x)
-        x = keras.layers.Rescaling(float(self.takes))(x)
+        x = keras.layers.Rescaling(float(self.max_pixel))(x)
         x = model(x, training=False)  # random layers are to do nothing
         return keras.Model(inputs, x, name=model.name)
 

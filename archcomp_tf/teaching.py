@@ -162,8 +162,8 @@ def _check_range(
     validation_accuracy: float,
 ) -> None:
     """Raises ValueError where a teacher is better when given other values."""
-    takes = preprocessing.takes
-    ranges = ((0, MAX_PIXEL), (-1, 1)) if takes == 1 else ((0, 1),)
+    most = preprocessing.max_pixel
+    ranges = ((0, MAX_PIXEL), (-1, 1)) if most == 1 else ((0, 1),)
     # Neither by chance, three standard errors of a difference at most, nor by
     # a little contrast.
     margin = max(0.1, 3 * math.sqrt(0.5 / len(validation)))
@@ -172,16 +172,16 @@ def _check_range(
             model,
             validation,
             lambda x, low=low, high=high: (
-                low + (high - low) * unit(preprocessing.scaled(x)) / takes
+                low + (high - low) * unit(preprocessing.scaled(x)) / most
             ),
         )
         if other - validation_accuracy > margin:
-            scale = f"{high - low}" if takes == 1 else f"1 / {takes}"
+            scale = f"{high - low}" if most == 1 else f"1 / {most}"
             layer = f"Rescaling({scale}, offset={low})"
             raise ValueError(
                 f"{model.name} is right about {validation_accuracy:.1%} of the "
                 f"images to choose by where it is given values from 0 to "
-                f"{takes}, and about {other:.1%} where they go from {low} to "
+                f"{most}, and about {other:.1%} where they go from {low} to "
                 f"{high}: put "
                 f"{layer} in front of it, keras.Sequential([{layer}, model]); "
                 "students will have it too."
@@ -197,7 +197,7 @@ def _chance(
     return [
         f"The teacher is right about {validation_accuracy:.1%} of the images "
         "to choose by, hardly more than by chance. It is given values from 0 "
-        f"to {preprocessing.takes}: if it was trained on others, put the "
+        f"to {preprocessing.max_pixel}: if it was trained on others, put the "
         "layers that make them from these in front of it (Rescaling, "
         "Normalization, a preprocess_input); students will have them too."
     ]

@@ -74,18 +74,18 @@ def outputs(model, x):
     ],
 )
 def test_a_front_tells_what_the_model_takes(front, takes):
-    assert Preprocessing(teacher(*front)).takes == takes
+    assert Preprocessing(teacher(*front)).max_pixel == takes
 
 
 def test_what_was_adapted_tells_what_the_model_takes():
     for scale in (1, 255):
-        assert Preprocessing(teacher(adapted(scale))).takes == scale
+        assert Preprocessing(teacher(adapted(scale))).max_pixel == scale
 
 
 def test_whole_numbers_are_pixels_of_255():
     model = teacher(lambda x: keras.ops.cast(x, "float32"), dtype="uint8")
     preprocessing = Preprocessing(model)
-    assert preprocessing.takes == 255
+    assert preprocessing.max_pixel == 255
     given = np.array([0, 1 / 255, 0.2, 1], np.float32)
     given = np.broadcast_to(given[:, None, None, None], (4, *SHAPE))
     found = preprocessing.apply(given)
@@ -248,7 +248,7 @@ def test_a_network_behind_the_front_takes_what_the_model_takes(front):
         atol=1e-5,
     )
     assert from_keras(whole) == STUDENT
-    assert Preprocessing(whole).takes == preprocessing.takes
+    assert Preprocessing(whole).max_pixel == preprocessing.max_pixel
     assert not any(isinstance(layer, keras.Model) for layer in whole.layers)
 
 
