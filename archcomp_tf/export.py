@@ -44,40 +44,6 @@ def save_keras(model: keras.Model, path: str | os.PathLike) -> None:
             archive.writestr(name, content)
 
 
-def check_loadable(model: keras.Model) -> None:
-    """Raises ValueError, naming the layer, for a model Keras cannot load again.
-
-    Args:
-      model: functional or Sequential.
-    """
-    if _loading_error(model) is None:  # whatever its layers do by themselves
-        return
-    layers = list(model._flatten_layers())
-    # Layers before the models that they are in, to name what it is about.
-    for layer in sorted(layers, key=lambda x: len(list(x._flatten_layers()))):
-        if error := _loading_error(layer):
-            kind = type(layer).__name__
-            raise ValueError(
-                f"Expected a model that Keras can load again; its layer "
-                f"{layer.name!r} ({kind}) cannot be. Decorate what it is made "
-                "of, a class or a function of your own, with "
-                "keras.saving.register_keras_serializable(); a Lambda needs "
-                "keras.config.enable_unsafe_deserialization(). Keras says: "
-                f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            ) from error
-
-
-def _loading_error(layer: keras.Layer) -> Exception | None:
-    """What Keras says where it cannot load a layer or a model again."""
-    try:
-        keras.saving.deserialize_keras_object(
-            keras.saving.serialize_keras_object(layer)
-        )
-    except Exception as error:  # of Keras, or of a layer of one's own
-        return error
-    return None
-
-
 def bare_copy(
     model: keras.Model,
     changed: Callable[[dict[str, Any]], dict[str, Any]] = dict,

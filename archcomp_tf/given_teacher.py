@@ -13,8 +13,6 @@ import numpy as np
 from archcomp_tf.config import ConfigError
 from archcomp_tf.datasets import Dataset, digest_of
 from archcomp_tf.environment import physical_memory
-from archcomp_tf.export import check_loadable
-from archcomp_tf.inference import check_fit
 from archcomp_tf.keras_graph import ends
 from archcomp_tf.layer import Shape
 from archcomp_tf.preprocessing import Preprocessing
@@ -59,18 +57,92 @@ def checked(
       ConfigError: what it makes of images first does not fit into memory.
       ValueError: it does not fit the data.
     """
-    ends(model)
+    ends(model)  # refuses several inputs or outputs, and what has no graph
     if isinstance(getattr(model, "output", None), dict):
         model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     if dataset.num_classes == 2:
         model = as_two_classes(model)
-    check_fit(model, dataset)
+    _check_fit(model, dataset)
     if None in Preprocessing(model).output_shape:  # a student is of one size
         model = _of_size(model, dataset.input_shape)
-    check_loadable(model)
+    _check_loadable(model)
     _check_front(model, dataset.input_shape)
     _check_memory(Preprocessing(model), dataset, num_workers)
     return model
+
+
+def _check_fit(model: keras.Model, dataset: Dataset) -> None:
+    """Raises ValueError, saying how, where a classifier and data do not fit.
+
+    Args:
+      model: images -> a number a class.
+      dataset: what it is to classify.
+    """
+    taken, given = tuple(model.input_shape[1:]), dataset.input_shape
+    if len(taken) == 2:  # it adds the one channel itself
+        taken += (1,)
+    if len(taken) == 3 and taken[-1] != given[-1]:
+        words = {1: "grey", 3: "colour"}
+        raise ValueError(
+            f"{model.name} takes {words.get(taken[-1], '')} images of "
+            f"{taken[-1]} channels; those of {dataset.name} are "
+            f"{words.get(given[-1], '')} images of {given[-1]}."
+        )
+    if len(taken) != 3 or any(
+        size not in (None, actual)
+        for size, actual in zip(taken, given, strict=True)
+    ):
+        raise ValueError(
+            f"{model.name} takes inputs of shape {taken}; the images of "
+            f"{dataset.name} have shape {given}."
+        )
+    if len(model.output_shape) != 2:
+        raise ValueError(
+            f"{model.name} gives {model.output_shape[1:]} for an image; "
+            f"expected a number for each of {dataset.num_classes} classes. "
+            "Where it is a matter of form: "
+            "keras.Sequential([model, keras.layers.Flatten()])."
+        )
+    outputs = model.output_shape[-1]
+    if outputs != dataset.num_classes:
+        raise ValueError(
+            f"{model.name} has {outputs} outputs; {dataset.name} has "
+            f"{dataset.num_classes} classes."
+        )
+
+
+def _check_loadable(model: keras.Model) -> None:
+    """Raises ValueError, naming the layer, for a model Keras cannot load again.
+
+    Args:
+      model: functional or Sequential.
+    """
+    if _loading_error(model) is None:  # whatever its layers do by themselves
+        return
+    layers = list(model._flatten_layers())
+    # Layers before the models that they are in, to name what it is about.
+    for layer in sorted(layers, key=lambda x: len(list(x._flatten_layers()))):
+        if error := _loading_error(layer):
+            kind = type(layer).__name__
+            raise ValueError(
+                f"Expected a model that Keras can load again; its layer "
+                f"{layer.name!r} ({kind}) cannot be. Decorate what it is made "
+                "of, a class or a function of your own, with "
+                "keras.saving.register_keras_serializable(); a Lambda needs "
+                "keras.config.enable_unsafe_deserialization(). Keras says: "
+                f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            ) from error
+
+
+def _loading_error(layer: keras.Layer) -> Exception | None:
+    """What Keras says where it cannot load a layer or a model again."""
+    try:
+        keras.saving.deserialize_keras_object(
+            keras.saving.serialize_keras_object(layer)
+        )
+    except Exception as error:  # of Keras, or of a layer of one's own
+        return error
+    return None
 
 
 def _check_front(model: keras.Model, image_shape: Shape) -> None:

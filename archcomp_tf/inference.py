@@ -14,8 +14,7 @@ import numpy as np
 from keras import ops
 
 from archcomp_tf.backend import compiled_inference
-from archcomp_tf.datasets import Dataset, Split, unit
-from archcomp_tf.keras_graph import ends
+from archcomp_tf.datasets import Split, unit
 
 _BATCH = 512
 _BATCH_PIXELS = 2**21  # at most, so that activations of large images fit
@@ -49,51 +48,6 @@ def logits(
         found = ops.cast(infer(unit(scaled(taken))), "float32")
         outputs.append(ops.convert_to_numpy(found))
     return np.concatenate(outputs)[: len(images)]
-
-
-def check_fit(model: keras.Model, dataset: Dataset) -> None:
-    """Raises ValueError, saying how, where a classifier and data do not fit.
-
-    Args:
-      model: images -> a number a class.
-      dataset: what it is to classify.
-
-    Raises:
-      UnsupportedModelError: the model has several inputs or outputs, or no
-        graph; a ValueError too.
-    """
-    ends(model)
-    taken, given = tuple(model.input_shape[1:]), dataset.input_shape
-    if len(taken) == 2:  # it adds the one channel itself
-        taken += (1,)
-    if len(taken) == 3 and taken[-1] != given[-1]:
-        words = {1: "grey", 3: "colour"}
-        raise ValueError(
-            f"{model.name} takes {words.get(taken[-1], '')} images of "
-            f"{taken[-1]} channels; those of {dataset.name} are "
-            f"{words.get(given[-1], '')} images of {given[-1]}."
-        )
-    if len(taken) != 3 or any(
-        size not in (None, actual)
-        for size, actual in zip(taken, given, strict=True)
-    ):
-        raise ValueError(
-            f"{model.name} takes inputs of shape {taken}; the images of "
-            f"{dataset.name} have shape {given}."
-        )
-    if len(model.output_shape) != 2:
-        raise ValueError(
-            f"{model.name} gives {model.output_shape[1:]} for an image; "
-            f"expected a number for each of {dataset.num_classes} classes. "
-            "Where it is a matter of form: "
-            "keras.Sequential([model, keras.layers.Flatten()])."
-        )
-    outputs = model.output_shape[-1]
-    if outputs != dataset.num_classes:
-        raise ValueError(
-            f"{model.name} has {outputs} outputs; {dataset.name} has "
-            f"{dataset.num_classes} classes."
-        )
 
 
 def accuracy(

@@ -14,7 +14,6 @@ from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
 from archcomp_tf.descent import Descent
 from archcomp_tf.export import (
-    check_loadable,
     export_embedding,
     export_onnx,
     export_saved_model,
@@ -270,58 +269,3 @@ def test_an_embedding_says_what_its_columns_mean(exported_embedding):
         ]
     slots = layout["space"]["slots"]
     assert slots[0]["filters"] == list(autoencoder.space.slots[0].filters)
-
-
-class _Plain(keras.layers.Layer):
-    """Somebody's own layer, which Keras was not told of."""
-
-    def call(self, x):
-        return x
-
-
-class _Silent(_Plain):
-    """One that gives no reason either."""
-
-    def get_config(self):
-        raise NotImplementedError
-
-
-def _own(x):
-    return x
-
-
-@pytest.mark.parametrize(
-    ("layer", "name"),
-    [
-        (lambda: _Plain(name="mine"), "'mine' .*_Plain"),
-        (lambda: _Silent(name="mine"), "'mine' .*_Silent"),
-        (lambda: keras.layers.Dense(3, activation=_own, name="d"), "'d' .Den"),
-        (lambda: keras.layers.Lambda(lambda x: 2 * x, name="l"), "'l' .*Lam"),
-    ],
-)
-def test_a_layer_that_cannot_be_loaded_again_is_named(layer, name):
-    inner = keras.Sequential([keras.Input((4,)), layer()], name="inner")
-    model = keras.Sequential([keras.Input((4,)), inner, keras.layers.Dense(2)])
-    with pytest.raises(ValueError, match=f"its layer {name}"):
-        check_loadable(model)
-
-
-def test_layers_of_keras_and_registered_ones_can_be_loaded_again():
-    @keras.saving.register_keras_serializable("export_test")
-    class Registered(_Plain):
-        pass
-
-    check_loadable(build(ARCHITECTURE, INPUT_SHAPE, NUM_CLASSES))
-    check_loadable(keras.Sequential([keras.Input((4,)), Registered()]))
-
-
-def test_so_can_layers_that_are_made_of_others_which_alone_cannot():
-    @keras.saving.register_keras_serializable("export_test")
-    class Outer(_Plain):
-        def __init__(self, **options):
-            super().__init__(**options)
-            self.inner = _Silent()
-
-    check_loadable(keras.Sequential([keras.Input((4,)), Outer()]))
-    lstm = keras.layers.ConvLSTM2D(2, 3)  # and its cell
-    check_loadable(keras.Sequential([keras.Input((3, 8, 8, 1)), lstm]))

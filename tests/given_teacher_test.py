@@ -111,3 +111,126 @@ def test_a_front_that_gives_another_size_than_it_says_is_refused():
         given_teacher.checked(_teacher(crop), tiny.dataset(), 1)
     crop = layers.CenterCrop(height - 1, width - 1)
     given_teacher.checked(_teacher(crop), tiny.dataset(), 1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "outputs", "message"),
+    [
+        ((4, 4, 3), 2, "takes colour images of 3 channels; .* are grey images"),
+        ((8, 4, 1), 2, r"inputs of shape \(8, 4, 1\); .* shape \(4, 4, 1\)"),
+        ((16,), 2, r"inputs of shape \(16,\)"),
+        ((4, 4, 1), 10, "has 10 outputs; sides has 2 classes"),
+    ],
+)
+def test_a_classifier_that_does_not_fit_the_data_is_told_why(
+    shape, outputs, message
+):
+    inputs = keras.Input(shape)
+    x = layers.Flatten()(inputs)
+    model = keras.Model(inputs, layers.Dense(outputs)(x))
+    with pytest.raises(ValueError, match=message):
+        given_teacher.checked(model, tiny.dataset(), 1)
+
+
+def test_a_classifier_that_answers_with_a_map_is_told_what_to_add():
+    inputs = keras.Input(tiny.SHAPE)
+    x = layers.GlobalAveragePooling2D(keepdims=True)(inputs)
+    model = keras.Model(inputs, layers.Conv2D(2, 1)(x))
+    with pytest.raises(ValueError, match=r"gives \(1, 1, 2\) .*Flatten\(\)"):
+        given_teacher.checked(model, tiny.dataset(), 1)
+    flat = keras.Sequential([model, layers.Flatten()])
+    given_teacher.checked(flat, tiny.dataset(), 1)
+
+
+class _Subclassed(keras.Model):
+    def call(self, x):
+        return x
+
+
+def _of_several(num_inputs, num_outputs):
+    images = [keras.Input(tiny.SHAPE) for _ in range(num_inputs)]
+    x = layers.Flatten()(keras.ops.concatenate(images))
+    outputs = [layers.Dense(2)(x) for _ in range(num_outputs)]
+    return keras.Model(images, outputs)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        _Subclassed(),
+        keras.Sequential([layers.Flatten(), layers.Dense(2)]),
+        _of_several(2, 1),
+        _of_several(1, 2),
+    ],
+)
+def test_a_model_of_several_ends_or_without_a_graph_is_no_classifier(model):
+    with pytest.raises(UnsupportedModelError, match="one input, one output"):
+        given_teacher.checked(model, tiny.dataset(), 1)
+
+
+def test_a_classifier_of_images_of_any_size_fits():
+    inputs = keras.Input((None, None, 1))
+    x = layers.GlobalAveragePooling2D()(inputs)
+    model = keras.Model(inputs, layers.Dense(2)(x))
+    given_teacher.checked(model, tiny.dataset(), 1)
+
+
+class _Plain(layers.Layer):
+    """Somebody's own layer, which Keras was not told of."""
+
+    def call(self, x):
+        return x
+
+
+class _Silent(_Plain):
+    """One that gives no reason either."""
+
+    def get_config(self):
+        raise NotImplementedError
+
+
+def _own(x):
+    return x
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        (lambda: _Plain(name="mine"), "'mine' .*_Plain"),
+        (lambda: _Silent(name="mine"), "'mine' .*_Silent"),
+        (lambda: layers.Dense(3, activation=_own, name="d"), "'d' .Den"),
+        (lambda: layers.Lambda(lambda x: 2 * x, name="l"), "'l' .*Lam"),
+    ],
+)
+def test_a_layer_that_cannot_be_loaded_again_is_named(layer, name):
+    inner = keras.Sequential([keras.Input((4,)), layer()], name="inner")
+    model = keras.Sequential([keras.Input((4,)), inner, layers.Dense(2)])
+    with pytest.raises(ValueError, match=f"its layer {name}"):
+        given_teacher._check_loadable(model)
+
+
+def test_layers_of_keras_and_registered_ones_can_be_loaded_again():
+    @keras.saving.register_keras_serializable("given_teacher_test")
+    class Registered(_Plain):
+        pass
+
+    given_teacher._check_loadable(_teacher())
+    given_teacher._check_loadable(
+        keras.Sequential([keras.Input((4,)), Registered()])
+    )
+
+
+def test_so_can_layers_that_are_made_of_others_which_alone_cannot():
+    @keras.saving.register_keras_serializable("given_teacher_test")
+    class Outer(_Plain):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.inner = _Silent()
+
+    given_teacher._check_loadable(
+        keras.Sequential([keras.Input((4,)), Outer()])
+    )
+    lstm = layers.ConvLSTM2D(2, 3)  # and its cell
+    given_teacher._check_loadable(
+        keras.Sequential([keras.Input((3, 8, 8, 1)), lstm])
+    )

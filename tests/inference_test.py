@@ -3,76 +3,11 @@
 import keras
 import numpy as np
 import pytest
-import tiny
 
 from archcomp_tf import inference
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
 from archcomp_tf.datasets import Split
-from archcomp_tf.keras_graph import UnsupportedModelError
-
-
-@pytest.mark.parametrize(
-    ("shape", "outputs", "message"),
-    [
-        ((4, 4, 3), 2, "takes colour images of 3 channels; .* are grey images"),
-        ((8, 4, 1), 2, r"inputs of shape \(8, 4, 1\); .* shape \(4, 4, 1\)"),
-        ((16,), 2, r"inputs of shape \(16,\)"),
-        ((4, 4, 1), 10, "has 10 outputs; sides has 2 classes"),
-    ],
-)
-def test_a_classifier_that_does_not_fit_the_data_is_told_why(
-    shape, outputs, message
-):
-    inputs = keras.Input(shape)
-    x = keras.layers.Flatten()(inputs)
-    model = keras.Model(inputs, keras.layers.Dense(outputs)(x))
-    with pytest.raises(ValueError, match=message):
-        inference.check_fit(model, tiny.dataset())
-
-
-def test_a_classifier_that_answers_with_a_map_is_told_what_to_add():
-    inputs = keras.Input(tiny.SHAPE)
-    x = keras.layers.GlobalAveragePooling2D(keepdims=True)(inputs)
-    model = keras.Model(inputs, keras.layers.Conv2D(2, 1)(x))
-    with pytest.raises(ValueError, match=r"gives \(1, 1, 2\) .*Flatten\(\)"):
-        inference.check_fit(model, tiny.dataset())
-    flat = keras.Sequential([model, keras.layers.Flatten()])
-    inference.check_fit(flat, tiny.dataset())
-
-
-class _Subclassed(keras.Model):
-    def call(self, x):
-        return x
-
-
-def _of_several(num_inputs, num_outputs):
-    images = [keras.Input(tiny.SHAPE) for _ in range(num_inputs)]
-    x = keras.layers.Flatten()(keras.ops.concatenate(images))
-    outputs = [keras.layers.Dense(2)(x) for _ in range(num_outputs)]
-    return keras.Model(images, outputs)
-
-
-@pytest.mark.parametrize(
-    "model",
-    [
-        _Subclassed(),
-        keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(2)]),
-        _of_several(2, 1),
-        _of_several(1, 2),
-    ],
-)
-def test_a_model_of_several_ends_or_without_a_graph_is_no_classifier(model):
-    with pytest.raises(UnsupportedModelError, match="one input, one output"):
-        inference.check_fit(model, tiny.dataset())
-
-
-def test_a_classifier_of_images_of_any_size_fits():
-    inputs = keras.Input((None, None, 1))
-    x = keras.layers.GlobalAveragePooling2D()(inputs)
-    inference.check_fit(
-        keras.Model(inputs, keras.layers.Dense(2)(x)), tiny.dataset()
-    )
 
 
 def test_accuracy_is_the_share_counted_by_hand():
