@@ -20,6 +20,7 @@ from archcomp_tf.objective import Objective
 from archcomp_tf.search_space import SearchSpace
 
 _COLUMNS = ("architecture", "accuracy", "params")
+_NUM_CLIMBS = 24  # from as many samples
 
 
 class TabularBenchmark:
@@ -285,7 +286,6 @@ class SyntheticBenchmark:
 def highest_objective(
     benchmark: TabularBenchmark | SyntheticBenchmark,
     objective: Objective,
-    num_climbs: int = 24,
 ) -> float:
     """The highest true objective of a benchmark's space.
 
@@ -296,7 +296,6 @@ def highest_objective(
     Args:
       benchmark: the truth about accuracies and parameters.
       objective: what is sought.
-      num_climbs: how many samples to climb from.
     """
 
     def value(architecture: Architecture) -> float:
@@ -310,7 +309,7 @@ def highest_objective(
     rng = np.random.default_rng(0)
     space = benchmark.space
     return max(
-        _climb(space, value, space.sample(rng)) for _ in range(num_climbs)
+        _climb(space, value, space.sample(rng)) for _ in range(_NUM_CLIMBS)
     )
 
 

@@ -24,6 +24,8 @@ from archcomp_tf.objective import Objective
 with epy.lazy_imports():
     import tensorflow as tf
 
+_REPEATS = 200  # of what is too short to be timed once
+
 
 def exact_reconstruction(
     autoencoder: ArchitectureAutoencoder, architectures: Sequence[Architecture]
@@ -298,9 +300,7 @@ def descent_speed(
     }
 
 
-def _matrix_products(
-    autoencoder: ArchitectureAutoencoder, batch: int, repeats: int = 200
-) -> float:
+def _matrix_products(autoencoder: ArchitectureAutoencoder, batch: int) -> float:
     """Seconds that the heads' matrix products take, with their gradients."""
     pairs = []
     for head in (autoencoder.params_head, autoencoder.accuracy_head):
@@ -319,7 +319,7 @@ def _matrix_products(
     @tf.function
     def multiply():
         total = 0.0
-        for _ in tf.range(repeats):
+        for _ in tf.range(_REPEATS):
             for x, kernel in pairs:
                 y = tf.matmul(x + total, kernel)
                 # To the input alone: the weights are not trained.
@@ -327,7 +327,7 @@ def _matrix_products(
         return total
 
     multiply()
-    return _seconds(multiply) / repeats
+    return _seconds(multiply) / _REPEATS
 
 
 def _seconds(function: Callable[[], Any]) -> float:

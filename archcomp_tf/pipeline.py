@@ -29,6 +29,7 @@ from archcomp_tf.config import (
     ConfigError,
     default_config,
     make_limits,
+    objective_config,
 )
 from archcomp_tf.corpus import Record
 from archcomp_tf.embedding import learn_embedding
@@ -173,13 +174,11 @@ def compress(
         if isinstance(objective, Limits):
             config.limits.update(objective.given)
         else:
-            config.objective = {
-                "name": type(objective).__name__,
-                **{
-                    field: np.asarray(value).item()
-                    for field, value in dataclasses.asdict(objective).items()
-                },
-            }
+            fields = dataclasses.asdict(objective)
+            config.objective = objective_config(
+                type(objective).__name__,
+                **{name: np.asarray(v).item() for name, v in fields.items()},
+            )
     with shown():
         return run_stages(Run(config, workdir, teacher=teacher, dataset=given))
 

@@ -332,6 +332,7 @@ def _table(
 
     from archcomp_tf import plots
     from archcomp_tf.report import markdown_table
+    from archcomp_tf.results import mean_and_spread
 
     most = max(run["num_labels"] for runs in methods.values() for run in runs)
     shown = [*(num for num in _SHOWN if num < most), most]
@@ -357,10 +358,7 @@ def _table(
         ]
         # Their median: what else a machine did falls on some of the runs.
         seconds = [run["seconds_a_label"] for run in runs]
-        row = []
-        for regrets in at:
-            spread = np.std(regrets, ddof=1) if len(runs) > 1 else 0.0
-            row.append(f"{regrets.mean():.2f} +- {spread:.2f}")
+        row = ["{:.2f} +- {:.2f}".format(*mean_and_spread(r)) for r in at]
         rows.append(
             [
                 method,
