@@ -26,8 +26,8 @@ from archcomp_tf.html_report import html_report
 from archcomp_tf.inference import correct
 from archcomp_tf.latent import LatentMap
 from archcomp_tf.litert import PRECISIONS, ConversionError, export_litert
+from archcomp_tf.markdown_report import results_text
 from archcomp_tf.measurement import measure
-from archcomp_tf.report import results_text
 from archcomp_tf.results import assemble_results, doubts, trained
 from archcomp_tf.run import TEACHER_MODEL, Run
 from archcomp_tf.workdir import STAGES

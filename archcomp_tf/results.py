@@ -1,6 +1,6 @@
 """results.json: what a run found, and what every report says of it alike.
 
-`report.py` sets it as text, `html_report.py` as a page.
+`markdown_report.py` sets it as text, `html_report.py` as a page.
 """
 
 from __future__ import annotations

@@ -319,7 +319,7 @@ def _draw(output, autoencoder, benchmark, unseen, truth, paths) -> None:
 
 def _table(output: pathlib.Path) -> str:
     """Mean and spread over the seeds, a column a variant."""
-    from archcomp_tf.report import markdown_table
+    from archcomp_tf.markdown_report import markdown_table
     from archcomp_tf.results import mean_and_spread
 
     runs: dict[str, list[dict]] = {}

@@ -331,7 +331,7 @@ def _table(
     import numpy as np
 
     from archcomp_tf import plots
-    from archcomp_tf.report import markdown_table
+    from archcomp_tf.markdown_report import markdown_table
     from archcomp_tf.results import mean_and_spread
 
     most = max(run["num_labels"] for runs in methods.values() for run in runs)

@@ -67,8 +67,8 @@ def _main(argv: list[str], stage: str | None) -> int:
         labeling,
         ledger,
         limits,
+        markdown_report,
         pipeline,
-        report,
         training,
         workdir,
         workers,
@@ -89,7 +89,7 @@ def _main(argv: list[str], stage: str | None) -> int:
                 pipeline.run_stage(run, stage)
             else:
                 results = pipeline.run_stages(run).results
-                print(report.results_text(results))
+                print(markdown_report.results_text(results))
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return _INTERRUPTED

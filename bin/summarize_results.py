@@ -12,7 +12,7 @@ def main(argv: list[str]) -> None:
     if len(argv) < 2:
         raise app.UsageError("Expected the paths of results.json files.")
     quiet.load_keras()
-    from archcomp_tf.report import summary_table
+    from archcomp_tf.markdown_report import summary_table
 
     runs = []
     for path in argv[1:]:

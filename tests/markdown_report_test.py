@@ -1,8 +1,8 @@
-"""Tests of `archcomp_tf.report`."""
+"""Tests of `archcomp_tf.markdown_report`."""
 
 import copy
 
-from archcomp_tf import report
+from archcomp_tf import markdown_report
 from archcomp_tf.results import (
     classes_text,
     file_table,
@@ -80,7 +80,7 @@ def _cells(table: str) -> list[list[str]]:
 
 
 def test_the_columns_of_a_table_line_up_and_the_student_stands_out():
-    text = report.results_text(RESULTS)
+    text = markdown_report.results_text(RESULTS)
     lines = [line for line in text.splitlines() if line.startswith("|")][:6]
     bars = {
         tuple(i for i, char in enumerate(line) if char == "|") for line in lines
@@ -98,12 +98,12 @@ def test_the_columns_of_a_table_line_up_and_the_student_stands_out():
 
 
 def test_the_text_says_what_was_run_for_how_long_and_what_came_out():
-    text = report.results_text(RESULTS)
+    text = markdown_report.results_text(RESULTS)
     assert text.startswith(f"# digits, seed 3\n\n{headline(RESULTS)}.\n")
-    assert report.markdown_table(*file_table(RESULTS["files"])) in text
+    assert markdown_report.markdown_table(*file_table(RESULTS["files"])) in text
     assert classes_text(RESULTS) in text
     assert "\n\n\n" not in text
-    without = report.results_text({**RESULTS, "files": {}})
+    without = markdown_report.results_text({**RESULTS, "files": {}})
     assert "LiteRT" not in without and "\n\n\n" not in without
     assert "Student: `conv3x3-50000`\n" in text
     assert "Teacher: `conv3x3-1000000`\n" in text
@@ -111,7 +111,7 @@ def test_the_text_says_what_was_run_for_how_long_and_what_came_out():
     assert "Labels: 40 in 3 rounds. Time: teacher 12 s, search 100 s.\n" in text
     assert text.endswith("\n") and not text.endswith("\n\n")
     begun = RESULTS | {"search": RESULTS["search"] | {"num_known": 36}}
-    text = report.results_text(begun)
+    text = markdown_report.results_text(begun)
     assert "Labels: 40 beside 36 known ones in 3 rounds." in text
 
 
@@ -121,7 +121,7 @@ def test_a_control_that_did_better_stands_beside_the_answer():
         "validation_accuracies": [0.96, 0.95],
         "fingerprint": "beef",
     }
-    assert report.results_text(results).split("\n")[2] == (
+    assert markdown_report.results_text(results).split("\n")[2] == (
         f"{headline(RESULTS)}. A control did better, the teacher scaled in "
         "width: 95.50% on validation data, the student 94.50%, each the mean "
         "of its trainings. It is in students/beef."
@@ -144,7 +144,7 @@ def test_the_summary_averages_runs_and_says_how_they_differ():
         }
 
     runs = [run(0, 0.99, 0.98), run(1, 0.97, 0.98)]
-    lines = report.summary_table(runs).splitlines()
+    lines = markdown_report.summary_table(runs).splitlines()
     cells = [[c.strip() for c in line.split("|")[1:-1]] for line in lines]
     # Sizes 10 and 20 of 1000: 15 in the mean.  Lost: 1 and -1 points.
     assert cells[3] == [
@@ -158,18 +158,20 @@ def test_the_summary_averages_runs_and_says_how_they_differ():
     # A control that not all runs have is left out, whichever has it.
     del runs[0]["controls"]["random_search"]
     del runs[1]["controls"]["width_scaled"]
-    assert len(report.summary_table(runs).splitlines()) == len(lines) - 2
+    assert (
+        len(markdown_report.summary_table(runs).splitlines()) == len(lines) - 2
+    )
     # Of several trainings in a run the mean counts.
     runs[0]["student"]["test_accuracies"] = [0.99, 0.95]
     (student,) = (
         line
-        for line in report.summary_table(runs).splitlines()
+        for line in markdown_report.summary_table(runs).splitlines()
         if "student" in line
     )
     assert "97.50 +- 0.71" in student
 
 
 def test_what_is_searched_around_is_not_called_the_teacher():
-    text = report.results_text(_changed("teacher", num_flops=None))
+    text = markdown_report.results_text(_changed("teacher", num_flops=None))
     assert "Teacher: `" not in text
     assert "not the teacher's own: `conv3x3-1000000`" in text
