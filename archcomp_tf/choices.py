@@ -1,4 +1,4 @@
-"""A member as named choices, the way other people's optimisers ask for one.
+"""Members as named choices, the interface of black-box optimisers.
 
 An optimiser that knows nothing of layers chooses an index by name: the kind of
 layer in each slot, and the fields that this kind has.

@@ -60,9 +60,9 @@ _SURE = 0.998
 
 
 def num_samples(num_labels: int, num_known: int = 0, wanted: int = 0) -> int:
-    """How many of so many labels a search spends on samples.
+    """How many of a search's labels are spent on random samples.
 
-    No fewer than the accuracy head lacks, and none where it lacks none.
+    At least as many as the accuracy head still needs; none if it needs none.
 
     Args:
       num_labels: of the search.

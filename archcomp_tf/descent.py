@@ -317,11 +317,11 @@ def propose(
       num: how many to give at most.
       count_params: exact parameters of a member.
       first_of: groups of members, each of one network made narrower; the best
-        of each comes first, whatever is expected of others.  Of a wider one of
-        a group is expected what is of a narrower one, or more: a few labels of
+        expected of each group is proposed before anything else.  A wider one
+        is expected to be no worse than a narrower one, for a few labels of
         other networks tell less of these than that does.
-      num_before: how many were proposed in earlier rounds: it goes on from
-        there who proposes next.
+      num_before: how many were proposed in earlier rounds, so that expectation
+        and doubt keep taking turns.
       keeps: whether a member may be proposed; asked of the best alone, since
         it may have to build the network.
       excess: one of which it is above 1 is not proposed.
@@ -385,13 +385,13 @@ def _beliefs(
     labelled: Sequence[Architecture],
     doubts: bool,
 ) -> list[np.ndarray]:
-    """Accuracies `[N]` that are expected of members, and that may be, at best.
+    """Predicted accuracies `[N]` and, with doubts, upper confidence bounds.
 
     Args:
       autoencoder: embedding and heads.
       members: N of them.
       labelled: what the accuracy head was fitted on.
-      doubts: whether the second are told.
+      doubts: whether to give the bounds too.
     """
     z = autoencoder.encode(members)
     expected, _, _ = by_rows(autoencoder.heads, z)

@@ -82,8 +82,8 @@ def best_of(run: Run, result: SearchResult) -> Record:
 def train_student(run: Run) -> dict[str, Any]:
     """Tunes the student's recipe and trains the student.
 
-    It is what the search found, or of what it labelled the next larger that
-    loses less, where that loses more than the limits say.
+    The student is the best network of the search or, where that loses more
+    accuracy than the limits allow, the next larger one on the Pareto front.
 
     Args:
       run: the compression; its search is done.

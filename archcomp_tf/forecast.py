@@ -1,8 +1,8 @@
 """What a run is about to do, and how long that may take on this machine.
 
-A guess: how fast this machine convolves and passes over memory is measured for
-a moment, and networks that will be proposed are taken to cost what the costlier
-samples of the space do that are as small as is wanted.  Our own throughout.
+A guess: the speed of convolutions and of memory is measured for a moment, and a
+proposal is assumed to cost what the costlier samples within the budget cost.
+Our own throughout.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ _HIDDEN = 32  # units a slot, and units of a member of an ensemble
 _NUM_TERMS = 4  # at most so many products in the cost of one layer
 _NUM_CARRIED = 4  # numbers handed from slot to slot
 _TYPICAL_LOG_PARAMS = 5.0
-# How much of a choice's effect is taken to be the same in every slot: the mean
-# code of the slots comes in at so many times the square root of their number.
+# Weight of the mean code of the slots, times the square root of their number:
+# how much of a choice's effect is assumed to be the same in every slot.
 # Chosen on held-out networks of three spaces and on searches of two.
 _SHARED = 2.0
 # A few validation images that are all right, or all wrong, say no more.
@@ -138,10 +138,9 @@ class Units(keras.layers.Layer):
 class EnsembleHead(keras.Model):
     """z and log10 parameters -> a target, said by K small networks.
 
-    The size of a network says much of its accuracy, and its head has been
-    learnt from far more architectures than there are labels.  So does what its
-    slots have in common, the mean of their codes: a window of 3 that is worth
-    its cost in some layers is likely to be so in one where no label says it.
+    Size predicts much of the accuracy, and its head was trained on far more
+    architectures than are labelled.  The mean code of the slots is an input
+    too: a window of 3 that pays in some layers is likely to pay in others.
 
     Args:
       num_slots: L.

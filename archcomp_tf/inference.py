@@ -76,7 +76,7 @@ def correct(
 
 
 def seems_chance(share: float, labels: np.ndarray) -> bool:
-    """Whether who always says the commonest class may be right as often.
+    """Whether always answering the commonest class may score as high.
 
     Args:
       share: of right answers, in [0, 1].

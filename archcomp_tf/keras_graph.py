@@ -2,8 +2,8 @@
 
 A graph can be read where it is a row of layers, some of which add the results
 of two straight rows, and some scale a tensor by a gate: by what was made of
-that tensor itself.  Any other part, from where all of it comes from to where
-all of it goes, is one call that holds the error to raise.
+that tensor itself.  Any other part, between one tensor that it starts from and
+one that it ends in, is one call that holds the error to raise.
 
 What is done to the image in front of the first layer that counts (scaling,
 normalization, augmentation, a change of size) is the front of a model; there,
@@ -232,7 +232,7 @@ def _between(start, end) -> tuple[Call, ...]:
 
 
 def _source(tensors: list) -> keras.KerasTensor:
-    """The nearest tensor that all of what some are made of goes through."""
+    """The nearest common dominator: all paths to them lead through it."""
     found = list(tensors)
     for tensor in found:
         if _is_made_of(tensors, tensor):
@@ -243,7 +243,7 @@ def _source(tensors: list) -> keras.KerasTensor:
 
 
 def _is_made_of(tensors: list, source: keras.KerasTensor) -> bool:
-    """Whether every way from the input to some tensors goes through one."""
+    """Whether all paths from the input to the tensors lead through `source`."""
     waiting, seen = list(tensors), {id(source)}
     while waiting:
         tensor = waiting.pop()

@@ -145,9 +145,9 @@ def shares(
       architecture: the network.
       input_shape: (height, width, channels) of an image.
       num_classes: number of logits.
-      measured: in place of what takes seconds: what remembers it, or guesses as
-        `surrogates.Surrogate` does; where one is not in here, it does not
-        count.
+      measured: functions of the costs that take seconds, such as ones that
+        remember or guess (`surrogates.Surrogate`); limits on costs that are
+        not in here are ignored.
 
     Yields:
       The name of a limit, the cost, and its share of the limit.

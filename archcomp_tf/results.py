@@ -191,7 +191,7 @@ def known_text(results: Mapping[str, Any]) -> str:
 
 
 def wanted(config: Mapping[str, Any]) -> str:
-    """What a run is after as it would be written: "Budget(max_params=7)".
+    """The limits or the objective of a run as code: "Budget(max_params=7)".
 
     Args:
       config: of the run.

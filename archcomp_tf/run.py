@@ -248,8 +248,8 @@ class Run:
     def objective(self) -> Objective:
         """What labels are judged by.
 
-        A `Tolerance` of long trainings is one of brief ones from what the
-        teacher's own layers come to as briefly.
+        The drop of a `Tolerance` is counted from a label of the teacher's own
+        layers: a brief training, as all labels are.
         """
         objective = self.final_objective
         if not isinstance(objective, Tolerance):
@@ -284,10 +284,9 @@ class Run:
         return Corpus(self.path("corpus/records.jsonl"))
 
     def known_in(self, space: SearchSpace) -> tuple[list[Record], int]:
-        """Labels of another run whose networks are in a space, of how many.
+        """Labels of another run that are of a space, and how many it has.
 
-        One of each network, by the recipe of this run's labels where there is
-        one.
+        One for each network; by this run's recipe for labels, if there is one.
 
         Raises:
           ConfigError: there are labels, and none is of it.

@@ -17,10 +17,10 @@ from archcomp_tf.search_space import SearchSpace
 Keeps = Callable[[Architecture], bool]
 Excess = Callable[[Architecture], float]
 
-# A space of so few members is gone through then, one by one.
+# A space of at most this many members is then enumerated.
 _FEW_MEMBERS = 10_000
-# So many changes in a row that bring a sample no nearer to what is allowed, and
-# it is given up.
+# A sample is given up after this many changes in a row that bring it no nearer
+# to the limits.
 _MAX_CHANGES = 500
 _PATIENCE = 100  # after so many it is also made smaller
 

@@ -25,8 +25,8 @@ def label_samples(run: Run) -> dict[str, Any]:
       run: the compression; its teacher is trained.
 
     Returns:
-      What the record says: "num_labels" of samples, and "reference_accuracy"
-      where what may be lost is lost from a label of the teacher's own layers.
+      What the record says: "num_labels" of samples and, for a `Tolerance`,
+      "reference_accuracy": the label of the teacher's own layers.
 
     Raises:
       LimitError: nothing in the space keeps to the limits.

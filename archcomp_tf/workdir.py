@@ -167,10 +167,10 @@ class WorkingDirectory:
 
 
 def _comparable(config: dict[str, Any]) -> dict[str, Any]:
-    """What of two configs has to be alike for a run to go on by either.
+    """The part of a config that must not change while a run goes on.
 
-    Not where it is made, nor in which folders model, images and known labels
-    lie: what the first two hold is compared by itself, the last are copied.
+    Without what belongs to the machine, and the folders of model, images and
+    known labels: model and images are compared by digests, labels are copied.
     """
     kept = {k: v for k, v in config.items() if k not in _MACHINE_FIELDS}
     if str(kept.get("dataset", "")).endswith(".npz"):
