@@ -32,6 +32,7 @@ from archcomp_tf.workers import start_server, start_worker
 _LOGGER = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 30.0  # for a training that is to stop itself
+_MAX_KILLED_IDLE = 10  # workers in a row, before any of them gave a label
 
 
 class LabelError(RuntimeError):
@@ -82,6 +83,7 @@ class Labeler:
         self._progress: Progress | None = None
         self._server: grpc.Server | None = None
         self._workers: dict[str, multiprocessing.Process] = {}
+        self._num_killed_idle = 0  # workers, since the last label
         self._ended = threading.Event()
         self._error: Exception | None = None
 
@@ -98,7 +100,8 @@ class Labeler:
           failed.
 
         Raises:
-          WorkerError: a worker process ended by an error of its own.
+          WorkerError: a worker process ended by an error of its own, or one
+            after the other was killed.
           keras_tuner.errors.FatalError: labels cannot be recorded, or the task
             cannot be trained on.
         """
@@ -178,6 +181,7 @@ class Labeler:
             raise self._error from error
         finally:
             self._ended.set()
+        self._num_killed_idle = 0
         self._progress.advance(
             f"{record.num_params} parameters, {reason or f'{accuracy:.1%}'}"
         )
@@ -222,6 +226,16 @@ class Labeler:
                 )
             reason = f"its worker was killed by signal {-worker.exitcode}"
             _LOGGER.warning("%s: %s", tuner_id, reason)
+            if tuner_id not in self._oracle.ongoing_trials:
+                self._num_killed_idle += 1
+            if self._num_killed_idle == _MAX_KILLED_IDLE:
+                self.close()
+                raise WorkerError(
+                    f"{_MAX_KILLED_IDLE} labelling workers were killed before "
+                    "they trained anything, the last by signal "
+                    f"{-worker.exitcode}. If memory ran out, fewer of them "
+                    "need less. Labels so far are kept."
+                )
             self._oracle.lose(tuner_id, reason)
             del self._workers[tuner_id]
         for index in range(self._num_workers):

@@ -239,6 +239,27 @@ def test_a_worker_that_is_killed_while_it_starts_is_replaced():
     assert all(0 <= accuracy <= 1 for accuracy in accuracies)
 
 
+def test_workers_that_are_killed_one_after_the_other_are_an_error():
+    labeler = _labeler(Corpus(), num_workers=2)
+    ended = threading.Event()
+
+    def kill():
+        while not ended.is_set():
+            time.sleep(0.01)
+            for worker in multiprocessing.active_children():
+                os.kill(worker.pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        with pytest.raises(WorkerError, match="the last by signal 9"):
+            labeler(ARCHITECTURES)
+    finally:
+        ended.set()
+        thread.join()
+    assert not multiprocessing.active_children()
+
+
 def test_a_worker_that_is_killed_costs_no_label():
     labeler = _labeler(Corpus(), num_workers=2)
     killed = []
