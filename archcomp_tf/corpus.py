@@ -204,13 +204,16 @@ class Corpus:
     def append(self, record: Record) -> None:
         """Adds a record and, before it returns, puts it on the disk.
 
+        It takes the place of a failed one with the same key.
+
         Raises:
-          ValueError: there is a record with the same key already.
+          ValueError: there is a record with the same key that did not fail.
           CorpusError: another process appends to the file.
           OSError: it could not be written; the file is as it was.
         """
         self.open()
-        if record.key in self._records:
+        known = self._records.get(record.key)
+        if known is not None and known.status != FAILED:
             raise ValueError(f"There is a record of {record.key} already.")
         if self._file is not None:
             size = os.fstat(self._file.fileno()).st_size

@@ -24,6 +24,7 @@ from archcomp_tf.export import save_keras
 from archcomp_tf.inference import seems_chance
 from archcomp_tf.ledger import EvaluationError, SearchResult
 from archcomp_tf.limits import LimitError
+from archcomp_tf.objective import ROUNDING, Budget, Tolerance
 from archcomp_tf.run import Run
 from archcomp_tf.students import StudentTrainer
 from archcomp_tf.teachers import TEACHERS
@@ -212,7 +213,7 @@ def _student(run: Run, best: Architecture, recipe: Recipe) -> dict[str, Any]:
         (student,) = _trained(run, {"student": candidate}, recipe).values()
         tried.append(student)
         if not _broken_limits(run, student):
-            doubts = _chance(run, student)
+            doubts = _chance(run, student) + _missed(run, student)
             for doubt in doubts:
                 _LOGGER.warning("%s", doubt)
             return student | {"doubts": doubts}
@@ -294,6 +295,25 @@ def _chance(run: Run, student: Mapping[str, Any]) -> list[str]:
         "by, hardly more than by chance, in the mean of its trainings: "
         "student.recipe may be too brief, or what is asked for too small."
     ]
+
+
+def _missed(run: Run, student: Mapping[str, Any]) -> list[str]:
+    """Says where a student is not what the objective asks for."""
+    objective, size = run.final_objective, student["num_params"]
+    if isinstance(objective, Budget) and size > objective.max_params:
+        return [
+            f"At most {objective.max_params:,} parameters are asked for; the "
+            f"student has {size:,}."
+        ]
+    if isinstance(objective, Tolerance):
+        drop = objective.reference_accuracy - student["validation_accuracy"]
+        if drop > objective.max_drop + ROUNDING:
+            return [
+                f"A loss of at most {100 * objective.max_drop:.6g} points of "
+                "accuracy is asked for; on validation data the student loses "
+                f"{100 * drop:.6g}."
+            ]
+    return []
 
 
 def _seeds(run: Run) -> list[int]:

@@ -84,6 +84,7 @@ class Labeler:
         self._server: grpc.Server | None = None
         self._workers: dict[str, multiprocessing.Process] = {}
         self._num_killed_idle = 0  # workers, since the last label
+        self._again = _most_failed(corpus)
         self._ended = threading.Event()
         self._error: Exception | None = None
 
@@ -100,8 +101,8 @@ class Labeler:
           failed.
 
         Raises:
-          WorkerError: a worker process ended by an error of its own, or one
-            after the other was killed.
+          WorkerError: a worker process ended by an error of its own, one after
+            the other was killed, or none can be started.
           keras_tuner.errors.FatalError: labels cannot be recorded, or the task
             cannot be trained on.
         """
@@ -110,8 +111,9 @@ class Labeler:
         todo = {
             key: architecture
             for key, architecture in zip(keys, architectures, strict=True)
-            if self._corpus.get(key) is None
+            if self._corpus.get(key) is None or key in self._again
         }
+        self._again -= todo.keys()
         if todo:
             self._open_corpus()  # before the first training, not after it
             self._progress = Progress("label", len(todo))
@@ -213,7 +215,11 @@ class Labeler:
             self._replace_dead_workers()
 
     def _replace_dead_workers(self) -> None:
-        """Starts workers anew that were killed, by the system or a person."""
+        """Starts workers anew that were killed, by the system or a person.
+
+        Raises:
+          WorkerError: see `__call__`.
+        """
         for tuner_id, worker in list(self._workers.items()):
             if worker.is_alive():
                 continue
@@ -241,6 +247,27 @@ class Labeler:
         for index in range(self._num_workers):
             tuner_id = f"worker{index}"
             if tuner_id not in self._workers:
-                self._workers[tuner_id] = start_worker(
-                    tuner_id, self._shared_task, self._port, self._num_workers
-                )
+                try:
+                    self._workers[tuner_id] = start_worker(
+                        tuner_id,
+                        self._shared_task,
+                        self._port,
+                        self._num_workers,
+                    )
+                except OSError as error:  # not the network's fault
+                    self.close()
+                    raise WorkerError(
+                        f"A labelling worker cannot be started: {error}. "
+                        "Labels so far are kept."
+                    ) from error
+
+
+def _most_failed(corpus: Corpus) -> set[tuple[str, int, str]]:
+    """Keys of the failed records, where these are the most.
+
+    Searches give up then, see `ledger.Ledger.label`; whoever starts one again
+    may have mended what made them fail.  Where they are few, others were
+    labelled by what is known of them, and the search is to take the same way.
+    """
+    failed = {record.key for record in corpus if record.status == FAILED}
+    return failed if 2 * len(failed) > len(corpus) else set()

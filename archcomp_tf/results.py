@@ -98,7 +98,11 @@ def assemble_results(
         },
         "files": dict(files),
         # What makes the answer doubtful, in sentences.
-        "doubts": stages["teacher"]["doubts"] + stages["students"]["doubts"],
+        "doubts": [
+            doubt
+            for name in ("teacher", "corpus", "students")
+            for doubt in stages[name]["doubts"]
+        ],
         "search": {
             key: search[key]
             for key in ("num_labels", "num_known", "num_rounds")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from typing import Any
 
+from archcomp_tf.allowance import Allowance
 from archcomp_tf.compression import label_first, search
 from archcomp_tf.config import num_initial
 from archcomp_tf.corpus import write_records
@@ -11,11 +14,15 @@ from archcomp_tf.dashboards import write_search
 from archcomp_tf.embedding import keep_embedding, learnt_embedding
 from archcomp_tf.evaluation import proposals_spearman
 from archcomp_tf.finals import best_of
+from archcomp_tf.inference import seems_chance
 from archcomp_tf.labeling import LabelError
 from archcomp_tf.ledger import Ledger
-from archcomp_tf.objective import Tolerance
+from archcomp_tf.limits import Limits
+from archcomp_tf.objective import Budget, Tolerance
 from archcomp_tf.run import Run
 from archcomp_tf.teaching import forget_training
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def label_samples(run: Run) -> dict[str, Any]:
@@ -25,8 +32,9 @@ def label_samples(run: Run) -> dict[str, Any]:
       run: the compression; its teacher is trained.
 
     Returns:
-      What the record says: "num_labels" of samples and, for a `Tolerance`,
-      "reference_accuracy": the label of the teacher's own layers.
+      What the record says: "num_labels" of samples, "doubts" about them and,
+      for a `Tolerance`, "reference_accuracy": the label of the teacher's own
+      layers.
 
     Raises:
       LimitError: nothing in the space keeps to the limits.
@@ -35,6 +43,7 @@ def label_samples(run: Run) -> dict[str, Any]:
     """
     forget_training(run)
     run.allowance.check()
+    _check_budget(run)
     run.keep_known()
     ledger = Ledger(
         run.labeler,
@@ -46,7 +55,8 @@ def label_samples(run: Run) -> dict[str, Any]:
     num = num_initial(run.config, len(run.known))
     label_first(ledger, run.space, num, run.seed, run.allowance.excess)
     record: dict[str, Any] = {
-        "num_labels": len(ledger.records) - len(run.known)
+        "num_labels": len(ledger.records) - len(run.known),
+        "doubts": [],
     }
     if isinstance(run.final_objective, Tolerance):
         (reference,) = run.labeler([run.teacher_architecture])
@@ -56,7 +66,24 @@ def label_samples(run: Run) -> dict[str, Any]:
                 f"may be lost from; got: {reference}"
             )
         record["reference_accuracy"] = reference
+        if seems_chance(reference, run.dataset.validation.labels):
+            doubt = (
+                f"The teacher's own layers come to {reference:.1%} by the "
+                "brief training of a label, hardly more than by chance: what "
+                "others lose against that says nothing. labels.recipe is too "
+                "brief."
+            )
+            _LOGGER.warning("%s", doubt)
+            record["doubts"].append(doubt)
     return record
+
+
+def _check_budget(run: Run) -> None:
+    """Raises LimitError where no network of the space seems to be so small."""
+    objective = run.final_objective
+    if isinstance(objective, Budget):
+        limits = Limits(max_params=math.floor(objective.max_params))
+        Allowance(limits, run.space, run.workdir, run.seed).check()
 
 
 def run_search(run: Run) -> dict[str, Any]:

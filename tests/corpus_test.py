@@ -153,6 +153,18 @@ def test_a_second_record_of_the_same_key_is_refused(tmp_path):
     assert path.read_bytes() == before
 
 
+def test_a_record_takes_the_place_of_a_failed_one(tmp_path):
+    path = tmp_path / "records.jsonl"
+    failed = Record(
+        _record(4).architecture, math.nan, 400, status=FAILED, reason="killed"
+    )
+    Corpus(path).append(failed)
+    corpus = Corpus(path)
+    corpus.append(_record(4))
+    assert failed.key == _record(4).key
+    assert list(corpus) == list(Corpus(path)) == [_record(4)]
+
+
 def test_another_seed_or_recipe_makes_another_record(tmp_path):
     corpus = Corpus(tmp_path / "records.jsonl")
     corpus.append(_record(4))

@@ -1,5 +1,6 @@
 """Tests of which networks get the long trainings, and which of them wins."""
 
+import re
 import types
 
 import pytest
@@ -11,7 +12,7 @@ from archcomp_tf.corpus import Record, write_records
 from archcomp_tf.labeling import LabelError
 from archcomp_tf.ledger import SearchResult
 from archcomp_tf.limits import LimitError
-from archcomp_tf.objective import Budget
+from archcomp_tf.objective import Budget, LogParams, Tolerance
 from archcomp_tf.training import Recipe
 
 TEACHER = Architecture.parse("conv3x3-8 conv3x3-8")
@@ -98,6 +99,25 @@ def test_a_single_finalist_has_nothing_to_win_against(tmp_path, trained):
     best = finals.best_of(run, _result(run, (0.5, 0.6, 0.4, 0.3)))
     assert best.architecture == NETWORKS[1] and best.accuracy == 0.6
     assert not trained
+
+
+@pytest.mark.parametrize(
+    ("objective", "validation_accuracy", "doubt"),
+    [
+        (Budget(100), 0.9, ""),
+        (Budget(99), 0.9, "At most 99 parameters .* the student has 100"),
+        (Tolerance(0.1, 0.95), 0.85, ""),
+        (Tolerance(0.1, 0.95), 0.8, "at most 10 points .* loses 15"),
+        (LogParams(), 0.1, ""),
+    ],
+)
+def test_a_student_that_is_not_what_was_asked_for_is_doubted(
+    objective, validation_accuracy, doubt
+):
+    run = types.SimpleNamespace(final_objective=objective)
+    student = {"num_params": 100, "validation_accuracy": validation_accuracy}
+    found = " ".join(finals._missed(run, student))
+    assert re.search(doubt, found) if doubt else not found
 
 
 @pytest.mark.parametrize("num_trials", [0, 1])

@@ -1,5 +1,6 @@
 """Tests of labelling: what is recorded, once, in whatever order."""
 
+import contextlib
 import dataclasses
 import multiprocessing
 import os
@@ -54,6 +55,46 @@ def test_every_network_is_recorded_once_and_then_read_from_the_corpus(tmp_path):
     twin = [ARCHITECTURES[2].compact, ARCHITECTURES[0]]
     assert again(twin) == [accuracies[2], accuracies[0]]
     assert path.read_bytes() == before
+
+
+class _FailingTask(Task):
+    """Some networks cannot be trained, for want of memory."""
+
+    failing = ()
+
+    def run(self, architecture):
+        if architecture in self.failing:
+            raise MemoryError
+        return super().run(architecture)
+
+
+def test_where_most_failed_a_new_start_tries_these_again_and_once(tmp_path):
+    path = tmp_path / "records.jsonl"
+    task = _FailingTask(tiny.dataset(), RECIPE, seed=0)
+
+    def labels(failing, times=1):
+        task.failing = failing
+        with contextlib.closing(Corpus(path)) as corpus:
+            labeler = _labeler(corpus, task=task)
+            return [labeler(ARCHITECTURES) for _ in range(times)][-1]
+
+    before = labels(ARCHITECTURES[:2])
+    assert [isinstance(x, LabelError) for x in before] == [True, True, False]
+    after = labels(ARCHITECTURES[:1], times=2)
+    assert isinstance(after[0], LabelError) and 0 <= after[1] <= 1
+    assert after[2] == before[2]
+    # Now these are the fewer: others were labelled by what is known of them.
+    assert isinstance(labels(())[0], LabelError)
+    assert len(path.read_bytes().splitlines()) == 3 + 2
+
+
+def test_workers_that_cannot_be_started_are_an_error_of_their_own(monkeypatch):
+    def start_worker(*args):
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(labeling, "start_worker", start_worker)
+    with pytest.raises(WorkerError, match="cannot be started: .*allocate"):
+        _labeler(Corpus(), num_workers=2)(ARCHITECTURES)
 
 
 def test_a_label_does_not_depend_on_the_order():

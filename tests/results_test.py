@@ -171,6 +171,7 @@ def test_the_results_are_those_of_the_best_training_of_each_network():
     control = _trained(200, **seeds(0))
     stages = {
         "teacher": _trained(1000, doubts=["a"]),
+        "corpus": {"doubts": ["by chance"]},
         "autoencoder": {"exact_reconstruction": 1.0, "params_mape": 0.1},
         "search": {
             **{"num_labels": 9, "num_known": 0, "num_rounds": 2},
@@ -198,7 +199,7 @@ def test_the_results_are_those_of_the_best_training_of_each_network():
         {},
     )
     assert found["seed"] == 3 and found["files"] == {}
-    assert found["doubts"] == ["a", "b"]
+    assert found["doubts"] == ["a", "by chance", "b"]
     teacher, student, tinynet = results.networks(found).values()
     assert teacher["test_accuracy"] == 0.75
     assert "test_accuracies" not in teacher

@@ -16,7 +16,7 @@ TEACHER = Architecture.parse("conv3x3-8 conv3x3-8")
 TOLERANCE = objective_config("Tolerance", max_drop=0.1)
 
 
-def _run(folder, label=lambda network: 0.5, **changes):
+def _run(folder, label=lambda network: 0.9, **changes):
     """A run with a taught teacher, and every network it has labelled."""
     run = tiny.taught_run(folder, TEACHER, **changes)
     labelled = []
@@ -39,10 +39,26 @@ def test_samples_are_labelled_and_the_teachers_own_layers_where_they_count(
     record = label_samples(run)
     samples = initial_samples(run.space, 8, run.seed)
     assert labelled == [*samples, TEACHER]
-    assert record == {"num_labels": 8, "reference_accuracy": 0.5}
+    expected = {"num_labels": 8, "doubts": []}
+    assert record == expected | {"reference_accuracy": 0.9}
     assert not state.exists()
     run, labelled = _run(tmp_path / "budget")
-    assert label_samples(run) == {"num_labels": 8} and labelled == samples
+    assert label_samples(run) == expected and labelled == samples
+
+
+def test_a_label_of_the_teacher_that_says_nothing_is_doubted(tmp_path):
+    run, _ = _run(tmp_path, lambda network: 0.5, objective=TOLERANCE)
+    (doubt,) = label_samples(run)["doubts"]
+    assert "come to 50.0%" in doubt and "labels.recipe is too brief" in doubt
+
+
+def test_a_budget_that_no_network_keeps_to_costs_no_label(tmp_path):
+    run, labelled = _run(
+        tmp_path, objective=objective_config("Budget", max_params=3)
+    )
+    with pytest.raises(LimitError, match="nearest .* max_params is 3 and it"):
+        label_samples(run)
+    assert not labelled
 
 
 def test_layers_of_the_teacher_that_cannot_be_labelled_are_named(tmp_path):
@@ -66,7 +82,7 @@ def test_further_samples_make_up_for_those_that_fail(tmp_path):
         return 0.5
 
     run, labelled = _run(tmp_path, label)
-    assert label_samples(run) == {"num_labels": 10}
+    assert label_samples(run)["num_labels"] == 10
     assert len({a.fingerprint for a in labelled}) == 10
     assert labelled[:8] == initial_samples(run.space, 8, run.seed)
 
