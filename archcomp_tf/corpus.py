@@ -2,7 +2,8 @@
 
 The file is append-only and has one writer.  A record is written and flushed
 whole before the next training starts, so that a killed run loses at most the
-network it was training; a last line that was cut off is dropped.
+network it was training; a last line that was cut off is dropped.  A network
+whose label failed may have a second line, which counts.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ architectures, one a trial, and tuners train them: one tuner in this process, or
 several in worker processes, here and on other machines (`workers.py`).  Labels
 depend on the network, the seed and the recipe alone, not on the order in which
 networks are labelled, so a search that comes back to a network, or starts anew
-after it was killed, takes its label from the corpus.
+after it was killed, takes its label from the corpus.  Where most of these
+failed, those are tried again.
 """
 
 from __future__ import annotations

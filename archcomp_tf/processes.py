@@ -155,8 +155,9 @@ def run_jobs(
                 theirs.close()
                 started[connection] = process
         todo = enumerate(jobs)
-        for (connection, process), job in zip(started.items(), todo):  # noqa: B905
-            with _alive(process):
+        # At most as many as there are jobs; the other jobs are left in `todo`.
+        for connection, job in zip(started, todo, strict=False):
+            with _alive(started[connection]):
                 connection.send(job)
         busy = set(started)
         while busy:

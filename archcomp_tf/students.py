@@ -108,7 +108,7 @@ class StudentTrainer:
           The networks by the same names.
 
         Raises:
-          WorkerError: a training process was killed.
+          WorkerError: a training process ended before its work was done.
         """
         jobs = {
             (name, seed): _Job(
