@@ -21,7 +21,7 @@ _EXPORTS = {
     "CompressionResult": "pipeline",
     "ConfigError": "config",
     "Corpus": "corpus",
-    "DataError": "datasets",
+    "DataError": "images",
     "Dataset": "datasets",
     "Encoding": "encoding",
     "EvaluationError": "ledger",

@@ -11,8 +11,9 @@ import keras
 import numpy as np
 
 from archcomp_tf.config import ConfigError
-from archcomp_tf.datasets import Dataset, digest_of
+from archcomp_tf.datasets import Dataset
 from archcomp_tf.environment import physical_memory
+from archcomp_tf.images import digest_of
 from archcomp_tf.keras_graph import ends
 from archcomp_tf.layer import Shape
 from archcomp_tf.preprocessing import Preprocessing

@@ -14,7 +14,8 @@ import numpy as np
 from keras import ops
 
 from archcomp_tf.backend import compiled_inference
-from archcomp_tf.datasets import Split, unit
+from archcomp_tf.datasets import Split
+from archcomp_tf.images import unit
 
 _BATCH = 512
 _BATCH_PIXELS = 2**21  # at most, so that activations of large images fit

@@ -28,8 +28,8 @@ import numpy as np
 from etils import epy
 
 from archcomp_tf.backend import dtype_policy, in_float32
-from archcomp_tf.datasets import unit
 from archcomp_tf.export import bare_copy
+from archcomp_tf.images import unit
 from archcomp_tf.quiet import silent_stderr
 
 with epy.lazy_imports():

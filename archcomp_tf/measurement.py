@@ -18,7 +18,8 @@ import keras
 import numpy as np
 from etils import epy
 
-from archcomp_tf.datasets import Split, unit
+from archcomp_tf.datasets import Split
+from archcomp_tf.images import unit
 from archcomp_tf.litert import convert
 from archcomp_tf.quiet import silent_stderr
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from archcomp_tf import keras_graph
 from archcomp_tf.backend import dtype_policy, in_float32
-from archcomp_tf.datasets import MAX_PIXEL, unit
+from archcomp_tf.images import MAX_PIXEL, unit
 from archcomp_tf.layer import Shape
 
 _BATCH_SIZE = 256

@@ -12,13 +12,14 @@ import numpy as np
 
 from archcomp_tf.checkpoint import Checkpoint
 from archcomp_tf.dashboards import write_scalars
-from archcomp_tf.datasets import MAX_PIXEL, Dataset, Split, unit
+from archcomp_tf.datasets import Dataset, Split
 from archcomp_tf.distillation import (
     seeming_label_smoothing,
     teacher_logits,
     unsmooth,
 )
 from archcomp_tf.export import save_keras
+from archcomp_tf.images import MAX_PIXEL, unit
 from archcomp_tf.inference import accuracy, seems_chance
 from archcomp_tf.keras_graph import calls, num_flops
 from archcomp_tf.preprocessing import Preprocessing

@@ -32,7 +32,8 @@ from archcomp_tf.backend import (
 )
 from archcomp_tf.builder import build
 from archcomp_tf.checkpoint import Checkpoint
-from archcomp_tf.datasets import MAX_PIXEL, Dataset, Split
+from archcomp_tf.datasets import Dataset, Split
+from archcomp_tf.images import MAX_PIXEL
 from archcomp_tf.inference import accuracy
 from archcomp_tf.layer import Shape
 from archcomp_tf.progress import Progress
@@ -240,7 +241,7 @@ def _training_arrays(
     images, white = split.images[used], None
     if images.dtype == np.uint8:
         # A tensor, not a constant: compilers multiply by a constant's inverse,
-        # which differs from `datasets.unit` in the last bit.
+        # which differs from `images.unit` in the last bit.
         white = np.full(len(images), MAX_PIXEL, np.float32)
         white = ops.convert_to_tensor(white)
     else:

@@ -170,7 +170,7 @@ def _fitted_accuracy(architecture, data, seed: int) -> float:
     import keras
 
     from archcomp_tf.builder import build
-    from archcomp_tf.datasets import unit
+    from archcomp_tf.images import unit
 
     recipe = _recipe()
     keras.utils.set_random_seed(seed)

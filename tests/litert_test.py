@@ -14,7 +14,8 @@ from archcomp_tf.architecture import Architecture
 from archcomp_tf.backend import dtype_policy
 from archcomp_tf.builder import build
 from archcomp_tf.cost import num_params
-from archcomp_tf.datasets import Dataset, Split, unit
+from archcomp_tf.datasets import Dataset, Split
+from archcomp_tf.images import unit
 from archcomp_tf.litert import (
     PRECISIONS,
     ConversionError,

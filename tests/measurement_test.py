@@ -10,7 +10,8 @@ import pytest
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
-from archcomp_tf.datasets import Split, unit
+from archcomp_tf.datasets import Split
+from archcomp_tf.images import unit
 from archcomp_tf.litert import export_litert
 from archcomp_tf.measurement import latency_ms, measure, outputs, ram_bytes
 

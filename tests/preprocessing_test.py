@@ -9,7 +9,7 @@ from archcomp_tf import keras_graph
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.backend import dtype_policy
 from archcomp_tf.builder import build
-from archcomp_tf.datasets import unit
+from archcomp_tf.images import unit
 from archcomp_tf.importer import from_keras
 from archcomp_tf.keras_graph import UnsupportedModelError
 from archcomp_tf.preprocessing import Preprocessing

@@ -11,7 +11,8 @@ from archcomp_tf.architecture import Architecture
 from archcomp_tf.backend import dtype_policy
 from archcomp_tf.builder import build
 from archcomp_tf.checkpoint import Checkpoint
-from archcomp_tf.datasets import Dataset, Split, unit
+from archcomp_tf.datasets import Dataset, Split
+from archcomp_tf.images import unit
 from archcomp_tf.training import DivergedError, Recipe
 
 INPUT_SHAPE, NUM_CLASSES = (6, 6, 1), 4
