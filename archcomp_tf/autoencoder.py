@@ -116,6 +116,9 @@ class ArchitectureAutoencoder(keras.Model):
             "name": self.name,
         }
 
+    def get_compile_config(self):
+        """None: `fit_autoencoder` compiles, and a file could not say how."""
+
     def reconstruction_loss(self, x, logits):
         """Cross-entropy `[N]`: summed over the groups, averaged over slots.
 

@@ -27,6 +27,7 @@ from archcomp_tf.descent import neighbours
 from archcomp_tf.fitting import train_embedding
 from archcomp_tf.ledger import Evaluate, Ledger, SearchResult
 from archcomp_tf.objective import Objective
+from archcomp_tf.ranges import plain_seed
 from archcomp_tf.samples import (
     Excess,
     Keeps,
@@ -277,7 +278,7 @@ def keras_tuner_bayesian(
         max_trials=_MAX_REPEATS * num_labels,
         max_consecutive_failed_trials=2**31,  # the ledger counts them
         num_initial_points=num_initial,
-        seed=seed + 1,  # 0 is none to KerasTuner: it would draw one
+        seed=plain_seed(seed) + 1,  # 0 is none to KerasTuner: it would draw one
         hyperparameters=hyperparameters,
     )
     ledger = _ledger(space, evaluate, count_params, num_labels, objective)
@@ -345,6 +346,7 @@ def expected_improvement(
     """
     from sklearn import exceptions, gaussian_process
 
+    seed = plain_seed(seed)
     kernels = gaussian_process.kernels
     count_params = count_params or space.count_params
     ledger = _ledger(space, evaluate, count_params, num_labels, objective)

@@ -41,11 +41,10 @@ from archcomp_tf.fitting import (
 )
 from archcomp_tf.ledger import Evaluate, Ledger, SearchResult
 from archcomp_tf.objective import Objective, Tolerance
-from archcomp_tf.ranges import MAX_SEED, check_number
+from archcomp_tf.ranges import check_number, plain_seed
 from archcomp_tf.samples import (
     Excess,
     Keeps,
-    initial_samples,
     keeps_all,
     new_samples,
     no_excess,
@@ -157,10 +156,13 @@ def search(
       EvaluationError: most labels failed; it holds those that did not.
     """
     check_mode(mode)
+    known = [*known]  # which may come only once
     _check_members(space, teacher, known, autoencoder)
     count_params = count_params or space.count_params
-    check_number("seed", seed, 0, MAX_SEED, whole=True)
+    seed = plain_seed(seed)
     asked_once = functools.cache(keeps)
+    check_number("num_steps", num_steps, 1, whole=True)
+    check_number("learning_rate", learning_rate, 0, above=True)
     ledger = Ledger(
         evaluate,
         count_params,
@@ -188,6 +190,7 @@ def search(
     descent = Descent(autoencoder, type(objective))
     aim = _within_reach(objective)
     rng = np.random.default_rng(seed)
+    rng_of_others = np.random.default_rng([seed, 2])  # not the first samples
     first_of = _narrowed(space, teacher) if teacher and narrowed else []
     predictions, traces = {}, []
     while ledger.remaining:
@@ -222,7 +225,7 @@ def search(
         proposals += new_samples(
             space,
             wanted - len(proposals),
-            rng,
+            rng_of_others,
             ledger.fingerprints | {a.fingerprint for a in proposals},
             excess,
             asked_once,
@@ -294,7 +297,8 @@ def label_first(
       EvaluationError: most labels failed.
     """
     if num:
-        ledger.label(initial_samples(space, num, seed, excess))
+        rng = np.random.default_rng(seed)
+        ledger.label(new_samples(space, num, rng, ledger.fingerprints, excess))
     rng = np.random.default_rng([seed, 1])  # not of the first samples again
     while (lacking := MIN_LABELS - ledger.num_ok) > 0 and ledger.remaining:
         more = new_samples(

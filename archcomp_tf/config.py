@@ -23,7 +23,7 @@ from archcomp_tf.descent import LEARNING_RATE, NUM_STEPS
 from archcomp_tf.fitting import check_mode
 from archcomp_tf.limits import Limits
 from archcomp_tf.objective import Objective
-from archcomp_tf.ranges import MAX_SEED, check_number
+from archcomp_tf.ranges import check_number, plain_seed
 from archcomp_tf.search_space import SWAPS, SearchSpace
 from archcomp_tf.teachers import TEACHERS, named
 from archcomp_tf.training import Recipe
@@ -162,7 +162,7 @@ def check_config(config: ml_collections.ConfigDict) -> None:
     labels, student = config.labels, config.student
     if not config.corpus:  # else there is something to learn from already
         num_initial(config, 0)
-    check_number("seed", config.seed, 0, MAX_SEED, whole=True)
+    plain_seed(config.seed)
     # With none networks are trained on other machines alone.
     check_number("num_workers", config.num_workers, 0, whole=True)
     make_limits(config.limits)

@@ -47,8 +47,8 @@ class Record:
       measured: further columns, such as {"latency_ms": 3.2}.
 
     Raises:
-      ValueError: the status is neither, or the accuracy of a label that did not
-        fail is none in [0, 1].
+      ValueError: the status is neither, the accuracy of a label that did not
+        fail is none in [0, 1], or the number of parameters is no such number.
     """
 
     architecture: Architecture
@@ -64,7 +64,7 @@ class Record:
     def __post_init__(self):
         # Plain numbers, as JSON has them, of NumPy's.
         object.__setattr__(self, "accuracy", float(self.accuracy))
-        object.__setattr__(self, "num_params", int(self.num_params))
+        object.__setattr__(self, "num_params", whole_params(self.num_params))
         object.__setattr__(self, "seed", int(self.seed))
         object.__setattr__(self, "seconds", float(self.seconds))
         measured = {name: float(v) for name, v in self.measured.items()}
@@ -124,6 +124,20 @@ def write_records(path: str | os.PathLike, records: Iterable[Record]) -> None:
     """Writes a record file, one line a record."""
     lines = (record.to_json() + "\n" for record in records)
     pathlib.Path(path).write_text("".join(lines))
+
+
+def whole_params(num_params: float) -> int:
+    """A number of parameters as an int, of whatever kind a table has it.
+
+    Raises:
+      ValueError: it is not whole and positive, as one in thousands would be.
+    """
+    if num_params % 1 != 0 or num_params < 1:
+        raise ValueError(
+            "Expected a whole and positive number of parameters; got "
+            f"{num_params!r}."
+        )
+    return int(num_params)
 
 
 def check_sizes(records: Iterable[Record], count_params: CountParams) -> None:

@@ -123,7 +123,7 @@ class Descent:
         z, trace = self.descend(
             ops.convert_to_tensor(z, "float32"),
             _objective_numbers(objectives, len(z)),
-            ops.convert_to_tensor(num_steps),
+            ops.convert_to_tensor(int(num_steps), "int32"),
             ops.convert_to_tensor(learning_rate, "float32"),
         )
         return keras.tree.map_structure(ops.convert_to_numpy, (z, trace))

@@ -21,6 +21,7 @@ from archcomp_tf.corpus import OK, Record
 from archcomp_tf.cost import CountParams
 from archcomp_tf.heads import INTERVAL_80, CostHead, EnsembleHead
 from archcomp_tf.progress import Progress
+from archcomp_tf.ranges import plain_seed
 from archcomp_tf.search_space import SearchSpace
 
 MODES = ("pretrained", "joint")
@@ -98,7 +99,7 @@ def train_embedding(
       mode: see `fit_autoencoder`.
       num_heads: members of the accuracy ensemble.
     """
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(plain_seed(seed))
     autoencoder = ArchitectureAutoencoder(space, num_heads=num_heads)
     mix = unlabelled_mix(space, around, 8192, np.random.default_rng(seed))
     fit_autoencoder(
@@ -143,7 +144,7 @@ def fit_autoencoder(
       ValueError: the mode is unknown, or there are too few labels to fit on.
     """
     check_mode(mode)
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(plain_seed(seed))
     members = list(architectures)
     targets = np.full((len(members), autoencoder.num_heads), np.nan, np.float32)
     accuracy_weight = 0.0
@@ -212,7 +213,7 @@ def fit_cost_head(
       epochs: passes over `architectures`.
       learning_rate: peak of Adam; decays to zero by a half cosine.
     """
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(plain_seed(seed))
     z = autoencoder.encode(architectures)
     costs = np.array([[cost(a)] for a in architectures], np.float64)
     optimizer = _adam(learning_rate, epochs, len(z))
@@ -249,7 +250,7 @@ def fit_ensemble_head(
       ValueError: too few labels, or one that is not finite.
     """
     architectures, labels = _labels(head, records, target)
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(plain_seed(seed))
     head.set_weights(EnsembleHead.from_config(head.get_config()).get_weights())
     targets = _ensemble_targets(head, labels, seed)
     batch = _padded_batch(

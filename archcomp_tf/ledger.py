@@ -16,7 +16,7 @@ import keras_tuner
 import numpy as np
 
 from archcomp_tf.architecture import Architecture
-from archcomp_tf.corpus import FAILED, OK, Record, check_sizes
+from archcomp_tf.corpus import FAILED, OK, Record, check_sizes, whole_params
 from archcomp_tf.cost import CountParams
 from archcomp_tf.objective import Objective, check_objective
 from archcomp_tf.ranges import check_number
@@ -229,7 +229,10 @@ class Ledger:
                 f"label; got {len(new)}."
             )
         # Counted first: where that fails, no label is paid for and lost.
-        sizes = [self._count_params(architecture) for architecture in new]
+        sizes = [
+            whole_params(self._count_params(architecture))
+            for architecture in new
+        ]
         for architecture, size, (accuracy, reason) in zip(
             new, sizes, self._ask(new), strict=True
         ):
@@ -255,7 +258,7 @@ class Ledger:
         if not architectures:
             return []
         try:
-            accuracies = list(self._evaluate(architectures))
+            accuracies = list(self._evaluate([*architectures]))
             if len(accuracies) != len(architectures):
                 raise ValueError(
                     f"expected {len(architectures)} accuracies from evaluate; "

@@ -3,7 +3,7 @@
 Each objective has two forms.  Called, `objective(accuracy, num_params)`, it
 ranks labelled networks: higher is better.  `relaxed` is its differentiable
 form for the descent, of tensors `[B]`: accuracies in [0, 1], log10 parameters
-and then the objective's fields in their order, which come in as arguments so
+and then the objective's fields by their names, which come in as arguments so
 that one compiled descent serves every weight; it gives `[B]`.
 
 A number that makes no sense, such as an accuracy in percent, is a ValueError
@@ -18,6 +18,7 @@ from typing import Any
 
 import keras
 
+from archcomp_tf.backend import compiled, value_and_grad
 from archcomp_tf.ranges import check_number
 
 # What the relaxed forms lose where a limit is broken.  A missing point of
@@ -26,8 +27,8 @@ from archcomp_tf.ranges import check_number
 # from the limit at each step in place of following it, see results/README.md.
 _PENALTY_PER_ACCURACY = 100.0
 _PENALTY_PER_DECADE = 1.0
-# A loss of exactly the limit keeps it, whatever its last bit says.
-ROUNDING = 1e-9
+# A loss of exactly the limit keeps it, whatever the last bit of a float32 says.
+ROUNDING = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +147,10 @@ Objective = LogParams | Tolerance | Budget | N2NReward
 
 
 def check_objective(objective: Any) -> None:
-    """Raises TypeError for what has not the two forms of an objective."""
+    """Raises TypeError for what has not the two forms of an objective.
+
+    Both are tried, as a search uses them: before a label is paid for.
+    """
     if (
         isinstance(objective, type)
         or not dataclasses.is_dataclass(objective)
@@ -158,21 +162,44 @@ def check_objective(objective: Any) -> None:
             "a dataclass of one's own that is called like them and has "
             f"`relaxed`; got {objective!r}."
         )
+    name = type(objective).__name__
     try:
-        ones = keras.ops.ones((2,))
-        numbers = (
-            keras.ops.convert_to_tensor([number] * 2, "float32")
-            for number in dataclasses.astuple(objective)
-        )
-        shape = tuple(type(objective).relaxed(ones, ones, *numbers).shape)
+        float(objective(0.5, 1_000))
     except Exception as error:  # whatever a person's own may raise
         raise TypeError(
-            f"{type(objective).__name__}.relaxed cannot be descended; expected "
-            "a staticmethod of tensors [B] that gives [B], see `objective.py`; "
-            f"got {type(error).__name__}: {error}"
+            f"{name} cannot be called with an accuracy and a number of "
+            f"parameters; got {type(error).__name__}: {error}"
         ) from error
-    if shape != (2,):
+
+    def promised(points, fields):
+        value = type(objective).relaxed(points[:, 0], points[:, 1], **fields)
+        return keras.ops.sum(value), value
+
+    try:
+        points = keras.ops.ones((2, 2), "float32")
+        fields = {
+            field.name: keras.ops.full(
+                (2,), getattr(objective, field.name), "float32"
+            )
+            for field in dataclasses.fields(objective)
+        }
+        (_, value), gradient = compiled(value_and_grad(promised))(
+            points, fields
+        )
+    except Exception as error:
         raise TypeError(
-            f"Expected {type(objective).__name__}.relaxed to give a number for "
-            f"each of 2 points; got shape {shape}."
+            f"{name}.relaxed cannot be descended; expected a staticmethod of "
+            "tensors [B], differentiable and named as its fields are, that "
+            f"gives [B], see `objective.py`; got {type(error).__name__}: "
+            f"{error}"
+        ) from error
+    if tuple(value.shape) != (2,):
+        raise TypeError(
+            f"Expected {name}.relaxed to give a number for each of 2 points; "
+            f"got shape {tuple(value.shape)}."
+        )
+    if gradient is None:
+        raise TypeError(
+            f"Expected {name}.relaxed to have a gradient; got none, such as "
+            "rounding has none."
         )

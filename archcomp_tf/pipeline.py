@@ -41,7 +41,7 @@ from archcomp_tf.limits import Limits
 from archcomp_tf.objective import Objective
 from archcomp_tf.outcome import PAGE, RESULTS, write_outcome
 from archcomp_tf.progress import shown
-from archcomp_tf.ranges import MAX_SEED, check_number
+from archcomp_tf.ranges import check_number, plain_seed
 from archcomp_tf.run import Run
 from archcomp_tf.searching import label_samples, run_search
 from archcomp_tf.teaching import prepare_teacher
@@ -140,7 +140,7 @@ def compress(
     config = (
         config.copy_and_resolve_references() if config else default_config()
     )
-    check_number("seed", seed, 0, MAX_SEED, whole=True)
+    seed = plain_seed(seed)
     check_number("num_labels", num_labels, 1, whole=True)
     if not isinstance(objective, Limits | Objective):
         raise TypeError(
@@ -158,12 +158,12 @@ def compress(
         given = datasets.of(
             dataset,
             validation_fraction=config.validation_fraction,
-            seed=int(seed),
+            seed=seed,
         )
         name = given.name
     with config.unlocked():
         # Plain numbers, as JSON has them, of NumPy's.
-        config.seed = int(seed)
+        config.seed = seed
         config.dataset = name
         config.labels.num_labels = int(num_labels)
         if limits := make_limits(config.limits):

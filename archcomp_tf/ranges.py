@@ -10,6 +10,16 @@ from typing import Any
 MAX_SEED = 2**31 - 1
 
 
+def plain_seed(seed: Any) -> int:
+    """A seed as Python's int, which Keras wants: not one of NumPy's.
+
+    Raises:
+      ValueError: it is no whole number from 0 to `MAX_SEED`.
+    """
+    check_number("seed", seed, 0, MAX_SEED, whole=True)
+    return int(seed)
+
+
 def check_number(
     name: str,
     value: Any,

@@ -71,7 +71,7 @@ def test_a_saved_model_comes_back_with_its_space_and_its_numbers(
     trained, tmp_path
 ):
     trained.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    loaded = keras.models.load_model(tmp_path / "model.keras")
     assert loaded.space == SPACE
     np.testing.assert_allclose(
         loaded.encode(members(20)), trained.encode(members(20)), atol=1e-6

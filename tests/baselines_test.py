@@ -307,7 +307,7 @@ def _optimise(optimiser, evaluate=_evaluate, num_labels=40, **options):
         evaluate,
         num_labels=num_labels,
         objective=LogParams(0.1),
-        seed=3,
+        seed=np.int64(3),
         **options,
     )
 

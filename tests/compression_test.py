@@ -235,6 +235,8 @@ def test_too_few_labels_are_refused_before_any_is_bought():
             {"objective": Limits(max_params=1000)},
             r"LogParams, Tolerance, Budget, N2NReward .*; got Limits\(",
         ),
+        ({"num_steps": 10.0}, "num_steps, a whole number, .* got 10.0"),
+        ({"learning_rate": 0}, "a learning_rate above 0; got 0"),
         (
             {"teacher": Architecture.parse("conv3x3-32")},
             "teacher that is in the space: Expected 4 layers",
@@ -248,7 +250,7 @@ def test_too_few_labels_are_refused_before_any_is_bought():
             r"Expected an autoencoder of the space .*\(8, 8, 3\)",
         ),
     ],
-    ids=["mode", "class", "limits", "teacher", "autoencoder"],
+    ids=["mode", "class", "limits", "steps", "rate", "teacher", "autoencoder"],
 )
 def test_bad_arguments_are_refused_before_any_label_is_bought(options, message):
     bought = []
@@ -288,6 +290,68 @@ def test_a_search_learns_from_what_is_known_and_labels_none_of_it():
         r.architecture.fingerprint for r in known
     }
     assert result.traces  # from the first label on it is a search
+
+
+def test_numbers_of_numpy_and_records_that_come_once_are_as_good():
+    options = {"objective": LogParams(0.1), "num_starts": 4}
+    first = search(
+        *(SPACE, evaluate),
+        num_labels=16,
+        seed=0,
+        autoencoder=_embedding(),
+        **options,
+    )
+    one, other = (
+        search(
+            *(SPACE, evaluate),
+            num_labels=number(6),
+            seed=number(3),
+            num_steps=number(10),
+            known=given(first.history),
+            autoencoder=_embedding(),
+            **options,
+        )
+        for number, given in ((int, list), (np.int64, iter))
+    )
+    assert len(one.history) == 22
+    assert one.history == other.history
+
+
+def test_samples_are_none_of_what_is_known():
+    asked = []
+
+    def counting(architectures):
+        asked.extend(architectures)
+        return evaluate(architectures)
+
+    known = initial_samples(SPACE, 10, 0)
+    search(
+        *(SPACE, counting),
+        num_labels=14,
+        objective=LogParams(0.1),
+        seed=0,
+        num_initial=10,
+        known=[Record(a, accuracy_of(a), COUNT(a)) for a in known],
+        autoencoder=_embedding(),
+    )
+    sampled = initial_samples(SPACE, 20, 0)
+    assert sampled[:10] == known and asked[:10] == sampled[10:]
+
+
+def test_where_nothing_is_proposed_new_samples_are_labelled():
+    # As many as the space can give: not those alone that came first.
+    result = search(
+        *(SPACE, evaluate),
+        num_labels=300,
+        objective=LogParams(0.1),
+        seed=0,
+        num_initial=290,
+        labels_a_round=10,
+        num_starts=0,
+        num_neighbours=0,
+        autoencoder=_embedding(),
+    )
+    assert len(result.history) == 300
 
 
 def test_what_is_known_must_be_of_the_space():

@@ -384,6 +384,8 @@ def test_numbers_of_numpy_are_written_as_plain_ones():
     [
         ({"accuracy": 87.4}, r"in \[0, 1\]; got 87.4"),
         ({"accuracy": float("nan")}, r"in \[0, 1\]; got nan"),
+        ({"num_params": 1.5}, "whole and positive number .* got 1.5"),
+        ({"num_params": 0}, "whole and positive number .* got 0"),
         ({"status": "done"}, "'ok' or 'failed'; got 'done'"),
     ],
 )

@@ -60,6 +60,37 @@ def test_no_label_is_paid_for_where_its_parameters_cannot_be_counted():
     assert not asked
 
 
+@pytest.mark.parametrize("size", [1.5, 0.07, 0, float("nan")])
+def test_no_label_is_paid_for_where_sizes_are_no_whole_numbers(size):
+    asked = []
+    ledger = Ledger(
+        lambda a: asked.extend(a) or _all(a), lambda a: size, 12, LogParams()
+    )
+    with pytest.raises(ValueError, match=f"whole and positive .* got {size}"):
+        ledger.label(SAMPLES[:3])
+    assert not asked
+
+
+def test_sizes_may_be_whole_numbers_of_any_kind():
+    ledger = Ledger(_all, lambda a: np.float64(COUNT(a)), 12, LogParams())
+    found = ledger.label(SAMPLES[:3])
+    assert [record.num_params for record in found] == [*map(COUNT, SAMPLES[:3])]
+
+
+def test_what_evaluate_does_with_its_list_is_its_own_affair():
+    def evaluate(architectures):
+        architectures.sort(key=COUNT)
+        found = _all(architectures)
+        architectures.clear()
+        return found
+
+    ledger = _ledger(evaluate)
+    found = ledger.label(sorted(SAMPLES, key=COUNT))
+    assert [record.accuracy for record in found] == [
+        accuracy_of(record.architecture) for record in found
+    ]
+
+
 def test_more_labels_than_were_allowed_are_refused():
     with pytest.raises(ValueError, match="at most 2 more .* got 3"):
         _ledger(_all, num_labels=2).label(SAMPLES[:3])

@@ -79,7 +79,7 @@ def test_log_params_gives_its_weight_of_accuracy_for_a_tenfold_reduction(
 
 def _splits_by(limit: float):
     """Two accuracies on both sides of a limit, clear of rounding."""
-    return st.floats(limit + 1e-8, 1), st.floats(0, limit - 1e-8)
+    return st.floats(limit + 2e-6, 1), st.floats(0, limit - 2e-6)
 
 
 _ABOVE, _BELOW = _splits_by(0.88)
@@ -132,6 +132,8 @@ def test_tolerance_counts_a_loss_of_max_drop_in_images_as_kept(num_images):
         objective = Tolerance(0.01, num_right / num_images)
         kept = (num_right - num_images // 100) / num_images
         assert objective(kept, 10) == -1
+        # As Keras has it.
+        assert objective(float(np.float32(kept)), 10) == -1
 
 
 @given(accuracies, accuracies, st.integers(1, 10**6), st.data())
@@ -337,10 +339,64 @@ class _Summed:
         return keras.ops.sum(accuracy)
 
 
+@dataclasses.dataclass(frozen=True)
+class _OtherNames:
+    """What `relaxed` takes is not called as the field is."""
+
+    weight: float = 0.1
+
+    def __call__(self, accuracy, num_params):
+        return accuracy
+
+    @staticmethod
+    def relaxed(accuracy, log_params, w):
+        return accuracy - w * log_params
+
+
+@dataclasses.dataclass(frozen=True)
+class _OfNumPy:
+    """Not for what stands for a tensor while it is compiled."""
+
+    def __call__(self, accuracy, num_params):
+        return accuracy
+
+    @staticmethod
+    def relaxed(accuracy, log_params):
+        return np.sqrt(accuracy)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rounded:
+    """Flat everywhere."""
+
+    def __call__(self, accuracy, num_params):
+        return accuracy
+
+    @staticmethod
+    def relaxed(accuracy, log_params):
+        return keras.ops.floor(100 * accuracy)
+
+
+@dataclasses.dataclass(frozen=True)
+class _OfAccuracy:
+    """It takes no number of parameters."""
+
+    def __call__(self, accuracy):
+        return accuracy
+
+    @staticmethod
+    def relaxed(accuracy, log_params):
+        return accuracy
+
+
 @pytest.mark.parametrize(
     ("objective", "message"),
     [
         (_Named(), "_Named.relaxed cannot be descended"),
+        (_OtherNames(), "_OtherNames.relaxed cannot .* argument 'weight'"),
+        (_OfNumPy(), "_OfNumPy.relaxed cannot be descended"),
+        (_Rounded(), "_Rounded.relaxed to have a gradient; got none"),
+        (_OfAccuracy(), "_OfAccuracy cannot be called .* 2 positional"),
         (_Bound(), "_Bound.relaxed cannot be descended; expected a static"),
         (_Summed(), r"each of 2 points; got shape \(\)"),
     ],
