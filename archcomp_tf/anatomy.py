@@ -103,8 +103,9 @@ def layers_section(
     Args:
       teacher: its layers.
       student: its layers, slot by slot those of the teacher.
-      others: parameters that the teacher has outside of its layers; None where
-        the layers are not the teacher's, but of what was searched around.
+      others: how many parameters more the teacher has than its layers as they
+        are built here; None where the layers are not the teacher's, but of what
+        was searched around.
     """
     name = "searched around" if others is None else "teacher"
     widest = max(part.output_shape[-1] for part in (*teacher, *student))
@@ -119,7 +120,11 @@ def layers_section(
         )
     more = ""
     if others:
-        more = f" The teacher has {others:,} parameters beside these."
+        more = (
+            f" The teacher itself has {abs(others):,} parameters "
+            f"{'more' if others > 0 else 'fewer'}: its layers are shown as "
+            "they are built here."
+        )
     return page.section(
         "Layer by layer",
         '<table class="layers"><caption>A block is as large as the layer has '

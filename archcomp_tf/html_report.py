@@ -107,8 +107,8 @@ def _time_section(seconds: Mapping[str, float]) -> str:
     )
     return page.section(
         "Where the time went",
-        '<table class="time"><caption>Wall time of the stages, '
-        f"{duration(total)} in all.</caption><thead><tr>"
+        '<table class="time"><caption>Wall time of the stages since each was '
+        f"last started, {duration(total)} in all.</caption><thead><tr>"
         '<th scope="col">stage</th><th scope="col">time</th>'
         '<th scope="col">share</th><td></td></tr></thead><tbody>',
         *rows,

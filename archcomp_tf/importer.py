@@ -102,6 +102,8 @@ def explain(model: keras.Model) -> Reading:
     front = keras_graph.front(calls)
     shape = tuple(model.inputs[0].shape[1:])
     shape = front[-1].output_shape if front else shape
+    # Grey images may have no channel.
+    shape = (*shape, 1) if len(shape) == 2 else shape
     if len(shape) == 3 and None in shape:
         got = f"{shape}; keras.Model(i, model(i)) has a size, that of i"
         raise UnsupportedModelError(model, "images of one size", got)

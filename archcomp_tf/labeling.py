@@ -131,6 +131,14 @@ class Labeler:
             for record in records
         ]
 
+    def try_again(self, architecture: Architecture) -> None:
+        """Where its label failed before, it is trained when asked for next."""
+        task = self._task
+        key = (architecture.fingerprint, task.seed, task.recipe.name)
+        record = self._corpus.get(key)
+        if record is not None and record.status == FAILED:
+            self._again.add(key)
+
     def close(self) -> None:
         """Ends the workers, if there are any."""
         self._oracle.waits = False  # distant workers are told when they ask

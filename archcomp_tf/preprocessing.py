@@ -26,6 +26,7 @@ _BATCH_SIZE = 256
 # A front that takes [0, 1] makes neither every value so small nor this one 0.
 _SMALL_GAIN, _LARGE_ZERO = 1 / 64, 1.5
 _INPUT_NAME = "image"  # as in `builder.build`
+_UNIT_NAME = "image_in_unit"
 _ANY_SIZE = 32  # side of a probe where a model takes images of any size
 
 
@@ -58,23 +59,34 @@ class Preprocessing:
         """The model's largest pixel: 255, or 1 for images in [0, 1].
 
         It is 255 where the input is of whole numbers, and where the front of
-        the model is meant for that: it makes an image of ones differ from one
-        of zeros by 1/64 at most (`Rescaling(1 / 255)`), or makes zero of a
-        value above 1.5 (a mean of 0..255, subtracted).
+        the model is meant for that.
         """
-        if "int" in self._tensor.dtype:
-            return MAX_PIXEL
+        is_large = self._takes_whole or self._front_is_for_bytes
+        return MAX_PIXEL if is_large else 1
+
+    @property
+    def _takes_whole(self) -> bool:
+        return "int" in self._tensor.dtype
+
+    @functools.cached_property
+    def _front_is_for_bytes(self) -> bool:
+        """Whether the front is meant for pixels up to 255.
+
+        It makes an image of ones differ from one of zeros by 1/64 at most
+        (`Rescaling(1 / 255)`), or makes zero of a value above 1.5 (a mean of
+        0..255, subtracted).
+        """
         if not self._front:
-            return 1
+            return False
         shape = [size or _ANY_SIZE for size in self.input_shape]
         values = np.stack([np.zeros(shape), np.ones(shape)])
-        zeros, ones = self._run(values.astype(np.float32))
+        front = keras.Model(*self._copy(set(), in_unit=False))
+        zeros, ones = _predicted(front, values.astype(np.float32))
         gain, zeros = (ones - zeros).ravel(), zeros.ravel()
-        if np.abs(gain).max() <= _SMALL_GAIN:
-            return MAX_PIXEL
         moved = np.abs(gain) > _SMALL_GAIN
-        is_large = (-zeros[moved] / gain[moved]).max() > _LARGE_ZERO
-        return MAX_PIXEL if is_large else 1
+        if not moved.any():
+            return True
+        return (-zeros[moved] / gain[moved]).max() > _LARGE_ZERO
 
     @property
     def mirrors(self) -> bool:
@@ -171,29 +183,38 @@ class Preprocessing:
                 f"Expected a network on images of {self.output_shape}, what "
                 f"comes out of the front; got {network.input_shape[1:]}."
             )
-        if not self._front and self.input_shape == self.output_shape:
+        if (
+            not self._front
+            and self.input_shape == self.output_shape
+            and not self._takes_whole
+        ):
             return network
         calls = keras_graph.calls(network)
         names = {call.layer.name for call in keras_graph.flat(calls)}
-        inputs, x = self._copy(names)
+        inputs, x = self._copy(names, self._is_left_whole)
         for call in calls:
             x = call(x)
         return keras.Model(inputs, x, name=network.name)
 
+    @property
+    def _is_left_whole(self) -> bool:
+        """Whether whole numbers, which networks do not take, pass the front."""
+        return self._takes_whole and not self._front_is_for_bytes
+
     @functools.cached_property
     def _model(self) -> keras.Model:
-        return keras.Model(*self._copy(set()))
+        return keras.Model(*self._copy(set(), self._is_left_whole))
 
     def _run(self, images: np.ndarray) -> np.ndarray:
-        outputs = self._model.predict(unit(images), _BATCH_SIZE, verbose=0)
-        return np.asarray(outputs, np.float32)
+        return _predicted(self._model, images)
 
     @dtype_policy("float32")
-    def _copy(self, taken: set[str]) -> tuple:
+    def _copy(self, taken: set[str], in_unit: bool) -> tuple:
         """An input and what copies of the front's layers make of it.
 
         Args:
           taken: names that the copies must not have.
+          in_unit: whether the image is brought to [0, 1] first.
         """
         dtype = self._tensor.dtype
         inputs = x = keras.Input(
@@ -201,7 +222,9 @@ class Preprocessing:
             dtype="float32" if "float" in dtype else dtype,
             name=_INPUT_NAME,
         )
-        taken, copies = taken | {_INPUT_NAME}, {}
+        if in_unit:
+            x = keras.layers.Rescaling(1 / MAX_PIXEL, name=_UNIT_NAME)(x)
+        taken, copies = taken | {_INPUT_NAME, _UNIT_NAME}, {}
 
         def copied(layer):
             if not isinstance(layer, keras.Layer):
@@ -221,6 +244,11 @@ class Preprocessing:
         if len(x.shape) == 3:
             x = keras.layers.Reshape((*x.shape[1:], 1))(x)
         return inputs, x
+
+
+def _predicted(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    outputs = model.predict(unit(images), _BATCH_SIZE, verbose=0)
+    return np.asarray(outputs, np.float32)
 
 
 def _config(layer: keras.Layer) -> dict[str, Any]:

@@ -45,6 +45,9 @@ def label_samples(run: Run) -> dict[str, Any]:
     run.allowance.check()
     _check_budget(run)
     run.keep_known()
+    record: dict[str, Any] = {"doubts": []}
+    if isinstance(run.final_objective, Tolerance):
+        record |= _label_reference(run)
     ledger = Ledger(
         run.labeler,
         run.space.count_params,
@@ -54,28 +57,32 @@ def label_samples(run: Run) -> dict[str, Any]:
     )
     num = num_initial(run.config, len(run.known))
     label_first(ledger, run.space, num, run.seed, run.allowance.excess)
-    record: dict[str, Any] = {
-        "num_labels": len(ledger.records) - len(run.known),
-        "doubts": [],
-    }
-    if isinstance(run.final_objective, Tolerance):
-        (reference,) = run.labeler([run.teacher_architecture])
-        if isinstance(reference, LabelError):
-            raise LabelError(
-                "Expected a label of the teacher's own layers, to count what "
-                f"may be lost from; got: {reference}"
-            )
-        record["reference_accuracy"] = reference
-        if seems_chance(reference, run.dataset.validation.labels):
-            doubt = (
-                f"The teacher's own layers come to {reference:.1%} by the "
-                "brief training of a label, hardly more than by chance: what "
-                "others lose against that says nothing. labels.recipe is too "
-                "brief."
-            )
-            _LOGGER.warning("%s", doubt)
-            record["doubts"].append(doubt)
+    record["num_labels"] = len(ledger.records) - len(run.known)
     return record
+
+
+def _label_reference(run: Run) -> dict[str, Any]:
+    """Labels the teacher's own layers: what others lose is lost from that.
+
+    First, for without it the other labels are of no use; where it failed
+    before, again.
+    """
+    run.labeler.try_again(run.teacher_architecture)
+    (reference,) = run.labeler([run.teacher_architecture])
+    if isinstance(reference, LabelError):
+        raise LabelError(
+            "Expected a label of the teacher's own layers, to count what "
+            f"may be lost from; got: {reference}"
+        )
+    doubts = []
+    if seems_chance(reference, run.dataset.validation.labels):
+        doubts.append(
+            f"The teacher's own layers come to {reference:.1%} by the brief "
+            "training of a label, hardly more than by chance: what others "
+            "lose against that says nothing. labels.recipe is too brief."
+        )
+        _LOGGER.warning("%s", doubts[0])
+    return {"reference_accuracy": reference, "doubts": doubts}
 
 
 def _check_budget(run: Run) -> None:

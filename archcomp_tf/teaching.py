@@ -51,18 +51,9 @@ def prepare_teacher(run: Run) -> dict[str, Any]:
     ready = run.ready_teacher()
     model = ready or _trained(run)
     preprocessing = Preprocessing(model)
-    with run.workdir.replacing(TEACHER_MODEL) as path:
-        save_keras(model, path)
-    record = run.described(run.architecture_of(model))
-    # Not all of it may be as its layers are read; where others are searched
-    # around, these may be of any kind.
-    record["num_params"] = model.count_params()
-    record["num_flops"] = (
-        None if run.named_architecture else num_flops(calls(model))
-    )
-    record["inputs"] = run.inputs
+    architecture = run.architecture_of(model)
     scaled, dataset = preprocessing.scaled, run.dataset
-    record["validation_accuracy"] = accuracy(model, dataset.validation, scaled)
+    own = accuracy(model, dataset.validation, scaled)
     logits = teacher_logits(model, dataset.train.images, scaled=scaled)
     if num := np.sum(~np.isfinite(logits).all(axis=-1)):
         raise ValueError(
@@ -71,7 +62,6 @@ def prepare_teacher(run: Run) -> dict[str, Any]:
         )
     doubts: list[str] = []
     if ready is not None:
-        own = record["validation_accuracy"]
         _LOGGER.info(
             "teacher: right about %.1f%% of the %s images to choose by; where "
             "its own evaluate says more, something in front of it is missing",
@@ -83,6 +73,9 @@ def prepare_teacher(run: Run) -> dict[str, Any]:
             dataset, logits, own
         )
         doubts += _mirrored(run, preprocessing)
+    # Kept once nothing refuses it: the directory is then this teacher's.
+    with run.workdir.replacing(TEACHER_MODEL) as path:
+        save_keras(model, path)
     if run.config.teacher.unsmooth_epochs:
         dataset = dataset.without_test.map_images(preprocessing.scaled)
         logits = _unsmoothed_logits(run, dataset)
@@ -90,10 +83,18 @@ def prepare_teacher(run: Run) -> dict[str, Any]:
         doubts += _smoothed(logits)
     for doubt in doubts:
         _LOGGER.warning("%s", doubt)
-    record["doubts"] = doubts
     with run.workdir.replacing("teacher/logits.npy") as path:
         np.save(path, logits)
-    return record
+    # Not all of it may be as its layers are read; where others are searched
+    # around, these may be of any kind.
+    flops = None if run.named_architecture else num_flops(calls(model))
+    return run.described(architecture) | {
+        "num_params": model.count_params(),
+        "num_flops": flops,
+        "inputs": run.inputs,
+        "validation_accuracy": own,
+        "doubts": doubts,
+    }
 
 
 def forget_training(run: Run) -> None:

@@ -132,7 +132,9 @@ def test_a_block_is_as_large_as_its_layer_has_channels():
 
 def test_parameters_outside_of_the_layers_are_told():
     parts = _parts(findings.TEACHER)
-    assert "has 1,234 parameters beside" in layers_section(parts, parts, 1234)
+    assert "itself has 1,234 parameters more" in layers_section(
+        parts, parts, 1234
+    )
 
 
 def test_what_is_searched_around_is_not_called_the_teacher():

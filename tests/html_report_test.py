@@ -75,11 +75,12 @@ def test_what_a_run_has_no_files_of_is_left_out():
     assert "The files" not in _report(results)
 
 
-def test_parameters_that_are_in_no_layer_are_told():
+@pytest.mark.parametrize(("others", "told"), [(77, "more"), (-77, "fewer")])
+def test_a_teacher_of_other_size_than_its_layers_is_told(others, told):
     results = findings.results()
-    assert "beside these" not in _report(results)
-    results["teacher"]["num_params"] += 77
-    assert "77 parameters beside these" in _report(results)
+    assert "The teacher itself" not in _report(results)
+    results["teacher"]["num_params"] += others
+    assert f"The teacher itself has 77 parameters {told}:" in _report(results)
 
 
 def test_what_it_was_made_with_and_from_is_told():

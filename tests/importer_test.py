@@ -513,6 +513,23 @@ def test_a_text_classifier_is_refused():
     assert refused(model, "text")
 
 
+def test_grey_images_may_have_no_channel():
+    model = keras.Sequential(
+        [
+            keras.Input((28, 28)),
+            layers.Flatten(),
+            layers.Dense(32, activation="relu"),
+            layers.Dropout(0.2),
+            layers.Dense(10),
+        ]
+    )
+    reading = explain(model)
+    assert str(reading.architecture) == "flatten dense-32"
+    assert reading.input_shape == (28, 28, 1)
+    built = build(reading.architecture, reading.input_shape, 10)
+    assert built.count_params() == model.count_params()
+
+
 def test_an_image_of_open_size_is_refused():
     image = keras.Input((None, None, 3))
     x = layers.GlobalAveragePooling2D()(image)

@@ -3,12 +3,14 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 from archcomp_tf import keras_graph
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.backend import dtype_policy
 from archcomp_tf.builder import build
+from archcomp_tf.export import export_saved_model
 from archcomp_tf.images import unit
 from archcomp_tf.importer import from_keras
 from archcomp_tf.keras_graph import UnsupportedModelError
@@ -83,13 +85,48 @@ def test_what_was_adapted_tells_what_the_model_takes():
 
 
 def test_whole_numbers_are_pixels_of_255():
-    model = teacher(lambda x: keras.ops.cast(x, "float32"), dtype="uint8")
+    model = teacher(layers.Rescaling(1 / 127.5, -1), dtype="uint8")
     preprocessing = Preprocessing(model)
     assert preprocessing.max_pixel == 255
     given = np.array([0, 1 / 255, 0.2, 1], np.float32)
     given = np.broadcast_to(given[:, None, None, None], (4, *SHAPE))
-    found = preprocessing.apply(given)
-    assert found[:, 0, 0, 0].tolist() == [0, 1, 51, 255]
+    assert preprocessing.scaled(given)[:, 0, 0, 0].tolist() == [0, 1, 51, 255]
+    found = preprocessing.apply(given)[:, 0, 0, 0]
+    np.testing.assert_allclose(found, [-1, -253 / 255, -0.6, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("front", "takes"),
+    [
+        ([], SHAPE),
+        ([layers.Reshape((4, 16, 3))], (4, 16, 3)),
+        ([layers.Resizing(4, 4)], (4, 4, 3)),
+        ([lambda x: x[..., ::-1]], SHAPE),
+        ([lambda x: keras.ops.cast(x, "float32")], SHAPE),
+        ([layers.Rescaling(1 / 255)], SHAPE),
+    ],
+    ids=["none", "reshape", "resizing", "turned", "cast", "rescaling"],
+)
+def test_whole_numbers_reach_networks_as_0_to_1(front, takes, tmp_path):
+    model = teacher(*front, layers.BatchNormalization(), dtype="uint8")
+    preprocessing = Preprocessing(model)
+    assert preprocessing.output_shape == takes
+    given = np.random.default_rng(0).integers(0, 256, (5, *SHAPE), np.uint8)
+    features = unit(preprocessing.apply(given))
+    assert features.dtype == np.float32 and 0 <= features.min()
+    assert 0.5 < features.max() <= 1
+    network = build(STUDENT, takes, CLASSES)
+    whole = preprocessing.in_front_of(network)
+    assert whole.inputs[0].dtype == "uint8"
+    expected = outputs(network, features)
+    np.testing.assert_allclose(outputs(whole, given), expected, atol=1e-5)
+    assert Preprocessing(whole).max_pixel == 255
+    assert from_keras(whole) == STUDENT
+    export_saved_model(whole, tmp_path / "saved", preprocessing.max_pixel)
+    saved = tf.saved_model.load(tmp_path / "saved")
+    np.testing.assert_allclose(
+        saved.classify(given), keras.ops.softmax(expected), atol=1e-5
+    )
 
 
 def test_the_front_is_what_stands_before_the_first_layer_that_counts():

@@ -1,11 +1,13 @@
 """Tests of a run's search: what it labels, what it leaves, what it refuses."""
 
+import contextlib
+
 import pytest
 import tiny
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.config import objective_config
-from archcomp_tf.corpus import Corpus
+from archcomp_tf.corpus import OK, Corpus
 from archcomp_tf.embedding import learn_embedding
 from archcomp_tf.labeling import LabelError
 from archcomp_tf.limits import LimitError
@@ -26,6 +28,7 @@ def _run(folder, label=lambda network: 0.9, **changes):
         return [label(network) for network in networks]
 
     # In place of the property, which trains.
+    labeler.try_again = lambda network: None
     vars(run)["labeler"] = labeler
     return run, labelled
 
@@ -38,7 +41,7 @@ def test_samples_are_labelled_and_the_teachers_own_layers_where_they_count(
     state.write_bytes(b"what a training would go on from")
     record = label_samples(run)
     samples = initial_samples(run.space, 8, run.seed)
-    assert labelled == [*samples, TEACHER]
+    assert labelled == [TEACHER, *samples]
     expected = {"num_labels": 8, "doubts": []}
     assert record == expected | {"reference_accuracy": 0.9}
     assert not state.exists()
@@ -63,13 +66,34 @@ def test_a_budget_that_no_network_keeps_to_costs_no_label(tmp_path):
 
 def test_layers_of_the_teacher_that_cannot_be_labelled_are_named(tmp_path):
     error = LabelError("too large")
-    run, _ = _run(
+    run, labelled = _run(
         tmp_path,
         lambda network: error if network == TEACHER else 0.5,
         objective=TOLERANCE,
     )
     with pytest.raises(LabelError, match="own layers, .* from; got: too large"):
         label_samples(run)
+    assert labelled == [TEACHER]  # no other label is paid for
+
+
+def test_a_label_of_the_teacher_that_failed_is_tried_again(
+    tmp_path, monkeypatch
+):
+    def labelled():
+        changes = {"objective": TOLERANCE, "labels.distil": False}
+        run = tiny.taught_run(tmp_path, TEACHER, **changes)
+        with contextlib.closing(run):
+            return label_samples(run)
+
+    def fails(*args, **kwargs):
+        raise MemoryError("no memory left")
+
+    with monkeypatch.context() as patch, pytest.raises(LabelError, match="no"):
+        patch.setattr("archcomp_tf.task.Task.run", fails)
+        labelled()
+    assert labelled()["num_labels"] == 8
+    (record, *_) = Corpus(tmp_path / "corpus/records.jsonl")
+    assert record.architecture == TEACHER and record.status == OK
 
 
 def test_further_samples_make_up_for_those_that_fail(tmp_path):

@@ -12,6 +12,7 @@ from archcomp_tf import checkpoint
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
 from archcomp_tf.distillation import teacher_logits
+from archcomp_tf.keras_graph import UnsupportedModelError
 from archcomp_tf.run import Run
 from archcomp_tf.teaching import forget_training, prepare_teacher
 from archcomp_tf.training import Recipe, build_and_train
@@ -54,6 +55,25 @@ def test_a_teacher_that_gives_no_numbers_is_refused(tmp_path):
     )
     with pytest.raises(ValueError, match="finite outputs .* NaN for 64 of 64"):
         prepare_teacher(run)
+
+
+def test_a_directory_is_not_that_of_a_teacher_that_was_refused(tmp_path):
+    image = keras.Input(tiny.SHAPE)
+    x = keras.layers.Conv2D(4, 3)(image)
+    x = keras.layers.Concatenate()([x, x])
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    teacher = keras.Model(image, keras.layers.Dense(tiny.NUM_CLASSES)(x))
+
+    def run(around):
+        config = tiny.config("")
+        config.space.around = around
+        data = tiny.dataset()
+        return Run(config, tmp_path, teacher=teacher, dataset=data)
+
+    with pytest.raises(UnsupportedModelError, match="space.around names"):
+        prepare_teacher(run(""))
+    assert not (tmp_path / "teacher").exists()
+    assert prepare_teacher(run("conv3x3-8"))["architecture"] == "conv3x3-8"
 
 
 def test_a_teacher_with_one_output_answers_with_two(tmp_path):
