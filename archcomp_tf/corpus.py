@@ -48,7 +48,8 @@ class Record:
 
     Raises:
       ValueError: the status is neither, the accuracy of a label that did not
-        fail is none in [0, 1], or the number of parameters is no such number.
+        fail is none in [0, 1], or the number of parameters not whole and
+        positive.
     """
 
     architecture: Architecture

@@ -61,8 +61,9 @@ class Preprocessing:
         It is 255 where the input is of whole numbers, and where the front of
         the model is meant for that.
         """
-        is_large = self._takes_whole or self._front_is_for_bytes
-        return MAX_PIXEL if is_large else 1
+        if self._takes_whole or self._front_is_for_bytes:
+            return MAX_PIXEL
+        return 1
 
     @property
     def _takes_whole(self) -> bool:

@@ -66,6 +66,8 @@ _VARIANTS = {
     "keras_tuner_bayesian": ("keras_tuner_bayesian", {}),
     "random_search": ("random_search", {}),
     "width_scaling": ("width_scaling", {}),
+    # What the search's first proposals take from the teacher, and no search.
+    "separable_scaling": ("width_scaling", {"swapped": "separable_conv"}),
     "paper": ("paper", {}),
 }
 _ON_EMBEDDING = ("search", "expected_improvement")
@@ -133,7 +135,9 @@ def _methods(problem) -> list[str]:
 
     possible = list(_VARIANTS)
     if isinstance(problem[0], TabularBenchmark):
-        possible.remove("width_scaling")  # its networks are in no table
+        for method, (name, _) in _VARIANTS.items():
+            if name == "width_scaling":  # its networks are in no table
+                possible.remove(method)
     methods = possible if _METHODS.value == ["all"] else _METHODS.value
     if unknown := set(methods) - set(possible):
         raise ValueError(
@@ -200,8 +204,10 @@ def _measure(problem, method, seed, objective, embeddings) -> dict:
                 benchmark, teacher, seed, num_heads
             )
         options["autoencoder"], embedding_seconds = embeddings[num_heads]
+    kind = options.pop("swapped", None)
     if name in _FROM_TEACHER:
-        options["teacher"] = teacher
+        swapped = benchmark.space.swapped(teacher)
+        options["teacher"] = swapped[kind][0] if kind else teacher
     evaluate = (
         benchmark.single_trainings(seed)
         if _SINGLE.value
