@@ -266,7 +266,13 @@ def _check_members(
                 f"Expected a teacher that is in the space: {error}"
             ) from error
     for record in known:
-        space.validate(record.architecture)
+        try:
+            space.validate(record.architecture)
+        except ValueError as error:
+            raise ValueError(
+                "Expected known records of networks that are in the space, "
+                f"as `space.contains` tells: {error}"
+            ) from error
 
 
 def _within_reach(objective: Objective) -> Objective:
