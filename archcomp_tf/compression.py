@@ -45,6 +45,7 @@ from archcomp_tf.ranges import check_number, plain_seed
 from archcomp_tf.samples import (
     Excess,
     Keeps,
+    initial_samples,
     keeps_all,
     new_samples,
     no_excess,
@@ -303,8 +304,8 @@ def label_first(
       EvaluationError: most labels failed.
     """
     if num:
-        rng = np.random.default_rng(seed)
-        ledger.label(new_samples(space, num, rng, ledger.fingerprints, excess))
+        known = ledger.fingerprints
+        ledger.label(initial_samples(space, num, seed, excess, known))
     rng = np.random.default_rng([seed, 1])  # not of the first samples again
     while (lacking := MIN_LABELS - ledger.num_ok) > 0 and ledger.remaining:
         more = new_samples(

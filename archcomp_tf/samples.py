@@ -7,7 +7,7 @@ under the same seed, and falls back on them where it finds nothing new.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
 import numpy as np
 
@@ -38,17 +38,25 @@ def no_excess(architecture: Architecture) -> float:
 
 
 def initial_samples(
-    space: SearchSpace, num: int, seed: int, excess: Excess = no_excess
+    space: SearchSpace,
+    num: int,
+    seed: int,
+    excess: Excess = no_excess,
+    known: Set[str] = frozenset(),
 ) -> list[Architecture]:
-    """The different samples that every search with this seed labels first."""
-    return new_samples(space, num, np.random.default_rng(seed), set(), excess)
+    """The different samples that every search with this seed labels first.
+
+    Without those whose fingerprints are known.
+    """
+    rng = np.random.default_rng(seed)
+    return new_samples(space, num, rng, known, excess)
 
 
 def new_samples(
     space: SearchSpace,
     num: int,
     rng: np.random.Generator,
-    known: set[str],
+    known: Set[str],
     excess: Excess = no_excess,
     keeps: Keeps = keeps_all,
     max_misses: int = 100,
