@@ -24,6 +24,7 @@ from archcomp_tf.compression import num_samples, search
 from archcomp_tf.corpus import OK, Record
 from archcomp_tf.cost import CountParams
 from archcomp_tf.descent import neighbours
+from archcomp_tf.environment import check_installed
 from archcomp_tf.fitting import train_embedding
 from archcomp_tf.ledger import Evaluate, Ledger, SearchResult
 from archcomp_tf.objective import Objective
@@ -183,7 +184,7 @@ def optuna_tpe(
     """Optuna's tree-structured Parzen estimator.
 
     Source: Bergstra et al., "Algorithms for Hyper-Parameter Optimization",
-    NeurIPS 2011; needs the package optuna.
+    NeurIPS 2011; needs the extra "benchmarks".
 
     Args:
       space: where to search.
@@ -194,6 +195,7 @@ def optuna_tpe(
       count_params: exact parameters of a member.
       num_initial: how many of the labels are samples.
     """
+    check_installed("optuna", "benchmarks")
     import optuna
 
     return _run_study(
@@ -219,7 +221,7 @@ def optuna_nsga2(
     """Optuna's NSGA-II on accuracy and log10 parameters, two objectives.
 
     Source: Deb et al., "A fast and elitist multiobjective genetic algorithm:
-    NSGA-II", 2002; needs the package optuna.
+    NSGA-II", 2002; needs the extra "benchmarks".
 
     Args:
       space: where to search.
@@ -230,6 +232,7 @@ def optuna_nsga2(
       count_params: exact parameters of a member.
       num_initial: size of the population, whose first are samples.
     """
+    check_installed("optuna", "benchmarks")
     import optuna
 
     return _run_study(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pathlib
 import platform
@@ -40,6 +41,21 @@ def environment() -> dict[str, Any]:
 def physical_memory() -> int:
     """Bytes of memory that this machine has."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def check_installed(package: str, extra: str) -> None:
+    """Raises ModuleNotFoundError where a package of an extra is missing.
+
+    Args:
+      package: its name.
+      extra: of `setup.py`, that brings it.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise ModuleNotFoundError(
+            f"Expected the package {package}; it is not installed: pip install "
+            f'-e ".[{extra}]" brings it.',
+            name=package,
+        )
 
 
 def _commit() -> str | None:

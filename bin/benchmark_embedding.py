@@ -86,10 +86,12 @@ def main(argv: list[str]) -> int:
         raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
     quiet.load_keras()
     from archcomp_tf import atomic
+    from archcomp_tf.environment import check_installed
 
     logging.getLogger("archcomp_tf").setLevel(logging.INFO)
     output = pathlib.Path(_OUTPUT.value)
     try:
+        check_installed("matplotlib", "benchmarks")
         problem = _problem()
         output.mkdir(parents=True, exist_ok=True)
         _check_folder(output)
@@ -102,7 +104,7 @@ def main(argv: list[str]) -> int:
                         part.write_text(json.dumps(results, indent=1) + "\n")
         text = _table(output)
         (output / "RESULTS.md").write_text(text)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     sys.stdout.write(text)

@@ -22,7 +22,8 @@ _PROBLEM = flags.DEFINE_string(
     "problem",
     "vgg11",
     "A table: the path of a .csv file, that of NAS-Bench-Macro or one with the "
-    "columns architecture, accuracy, params.  Or a name in teachers.py.",
+    "columns architecture, accuracy, params.  Or a name in teachers.py or the "
+    "text form of an architecture: the formula around it.",
 )
 _SINGLE = flags.DEFINE_bool(
     "single_trainings",
@@ -70,9 +71,11 @@ _VARIANTS = {
     "separable_scaling": ("width_scaling", {"swapped": "separable_conv"}),
     "paper": ("paper", {}),
 }
+_EXTRA = "benchmarks"  # of setup.py, what is needed here
 _ON_EMBEDDING = ("search", "expected_improvement")
 _FROM_TEACHER = ("search", "paper", "width_scaling")
-_SHOWN = (20, 30, 50, 60, 100, 200, 400)  # labels at which the regret is told
+# Labels at which the regret is told; at 18 the search has made two proposals.
+_SHOWN = (18, 20, 30, 50, 60, 100, 200, 400)
 _NOISE = 0.003  # of the formula's labels
 _NUM_WIDTHS = 19  # 77 choices in each of VGG-11's eight convolutions: 1.2e15
 _LOWEST_ACCURACY = 0.1  # of ten classes; what hypervolumes begin at
@@ -104,7 +107,7 @@ def main(argv: list[str]) -> int:
                         with open(path, "a", encoding="utf-8") as file:
                             file.write(json.dumps(run) + "\n")
         text = _report(output)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     sys.stdout.write(text)
@@ -113,7 +116,8 @@ def main(argv: list[str]) -> int:
 
 def _name() -> str:
     """What the runs of a problem say that they are of."""
-    return pathlib.Path(_PROBLEM.value).stem
+    problem = _PROBLEM.value
+    return pathlib.Path(problem).stem if problem.endswith(".csv") else problem
 
 
 def _check_folder(output: pathlib.Path) -> None:
@@ -130,8 +134,9 @@ def _check_folder(output: pathlib.Path) -> None:
 
 
 def _methods(problem) -> list[str]:
-    """The methods that the flag asks for."""
+    """The methods that the flag asks for; what they need is there."""
     from archcomp_tf.benchmarks import TabularBenchmark
+    from archcomp_tf.environment import check_installed
 
     possible = list(_VARIANTS)
     if isinstance(problem[0], TabularBenchmark):
@@ -144,6 +149,9 @@ def _methods(problem) -> list[str]:
             f"--methods: expected some of {', '.join(possible)}; got "
             f"{', '.join(sorted(unknown))}."
         )
+    check_installed("matplotlib", _EXTRA)
+    if any(method.startswith("optuna") for method in methods):
+        check_installed("optuna", _EXTRA)
     return methods
 
 
@@ -160,17 +168,18 @@ def _problem():
     """A benchmark, and the network that is to be made smaller."""
     from archcomp_tf.benchmarks import SyntheticBenchmark, read_benchmark
     from archcomp_tf.search_space import SearchSpace
-    from archcomp_tf.teachers import TEACHERS
+    from archcomp_tf.teachers import named
 
     if _PROBLEM.value.endswith(".csv"):
         table = read_benchmark(_PROBLEM.value)
         return table, max(table.architectures, key=table.count_params)
-    if _PROBLEM.value not in TEACHERS:
+    try:
+        teacher = named(_PROBLEM.value)
+    except ValueError as error:
         raise ValueError(
-            f"--problem: expected the path of a .csv file or a teacher "
-            f"({', '.join(TEACHERS)}); got {_PROBLEM.value!r}."
-        )
-    teacher = TEACHERS[_PROBLEM.value]
+            f"--problem: expected the path of a .csv file, or a network: "
+            f"{error}"
+        ) from error
     # Not the swaps of today, so that the problem stays what it was.
     space = SearchSpace.around(
         teacher, num_widths=_NUM_WIDTHS, swaps=("separable_conv",)
@@ -338,7 +347,7 @@ def _table(
 
     from archcomp_tf import plots
     from archcomp_tf.markdown_report import markdown_table
-    from archcomp_tf.results import mean_and_spread
+    from archcomp_tf.results import spread_text
 
     most = max(run["num_labels"] for runs in methods.values() for run in runs)
     shown = [*(num for num in _SHOWN if num < most), most]
@@ -364,7 +373,7 @@ def _table(
         ]
         # Their median: what else a machine did falls on some of the runs.
         seconds = [run["seconds_a_label"] for run in runs]
-        row = ["{:.2f} +- {:.2f}".format(*mean_and_spread(r)) for r in at]
+        row = [spread_text(regrets) for regrets in at]
         rows.append(
             [
                 method,

@@ -368,6 +368,15 @@ def test_optimisers_find_smaller_networks_where_small_is_best(optimiser):
     assert sizes[40:].mean() < sizes[:16].mean()
 
 
+@pytest.mark.parametrize(
+    "optimiser", [baselines.optuna_tpe, baselines.optuna_nsga2], ids=_name
+)
+def test_where_optuna_is_missing_that_is_said(optimiser, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match="package optuna"):
+        _optimise(optimiser)
+
+
 def test_expected_improvement_samples_where_nothing_is_labelled_yet():
     result = _optimise(baselines.expected_improvement, num_labels=1)
     assert len(result.history) == 1

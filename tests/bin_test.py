@@ -408,7 +408,7 @@ def test_searches_within_a_budget_are_told_by_what_they_lose(tmp_path):
     ("arguments", "message"),
     [
         (["--budgets=few"], "few"),
-        (["--problem=vgg20"], "expected the path of a .csv file or a teacher"),
+        (["--problem=vgg20"], "--problem: expected the path of a .csv file"),
         (["--problem=nowhere.csv"], "nowhere.csv"),
         (["--methods=best"], "expected some of search, "),
         (["--num_labels=3"], "num_labels=3"),
@@ -422,6 +422,24 @@ def test_a_comparison_of_nothing_is_one_error(arguments, message, tmp_path):
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_search_is_measured_around_any_network(tmp_path):
+    teacher = "conv3x3-12 max_pool2x2/2 conv3x3-24"
+    done = _run(
+        "bin/benchmark_search.py",
+        f"--problem={teacher}",
+        "--output=out",
+        "--seeds=1",
+        "--num_labels=18",
+        "--methods=width_scaling",
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"# Search on {teacher}\n" in done.stdout
+    row = done.stdout.splitlines()[-1]
+    assert "| width_scaling | 1 " in re.sub(" +", " ", row)
+    assert "+-" not in row  # one seed has no spread
 
 
 def test_widths_are_not_scaled_in_a_table(tmp_path):

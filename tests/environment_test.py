@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import keras
+import pytest
 
 from archcomp_tf import environment
 
@@ -48,3 +49,11 @@ def test_gpus_are_counted_and_the_first_is_named(monkeypatch):
 
 def test_a_machine_has_some_memory():
     assert 1e8 < environment.physical_memory() < 1e15
+
+
+def test_a_package_of_an_extra_that_is_missing_is_named_with_the_extra():
+    environment.check_installed("keras", "benchmarks")
+    with pytest.raises(ModuleNotFoundError) as caught:
+        environment.check_installed("no_such_package", "benchmarks")
+    assert "no_such_package" in str(caught.value)
+    assert 'pip install -e ".[benchmarks]"' in str(caught.value)
