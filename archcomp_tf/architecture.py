@@ -162,3 +162,17 @@ class Architecture:
     def parse(cls, text: str) -> Architecture:
         """The inverse of `str`; ValueError where `text` is none."""
         return cls(tuple(map(Layer.parse, text.split())))
+
+
+def check_architecture(name: str, value: Any) -> None:
+    """Raises TypeError for what is no `Architecture`, such as its text.
+
+    Args:
+      name: what the error calls it.
+      value: what was given.
+    """
+    if not isinstance(value, Architecture):
+        raise TypeError(
+            f"Expected an Architecture as {name}, such as "
+            f"Architecture.parse('conv3x3-64') gives; got {value!r}."
+        )

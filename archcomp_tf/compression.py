@@ -16,11 +16,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from archcomp_tf.architecture import Architecture
+from archcomp_tf.architecture import Architecture, check_architecture
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
 from archcomp_tf.corpus import Record
 from archcomp_tf.cost import CountParams
@@ -84,7 +85,7 @@ def search(
     seed: int,
     count_params: CountParams | None = None,
     teacher: Architecture | None = None,
-    known: Sequence[Record] = (),
+    known: Iterable[Record] = (),
     keeps: Keeps = keeps_all,
     excess: Excess = no_excess,
     num_initial: int | None = None,
@@ -150,14 +151,15 @@ def search(
       All labelled records and the best of them.
 
     Raises:
-      TypeError: the objective is none.
+      TypeError: the objective is none, the teacher no architecture or what is
+        known no record.
       ValueError: too few labels for the accuracy head to be fitted on, the
         teacher or a known architecture is not in the space, the autoencoder is
         of another one, or the mode is unknown.
       EvaluationError: most labels failed; it holds those that did not.
     """
     check_mode(mode)
-    known = [*known]  # which may come only once
+    known = _records(known)
     _check_members(space, teacher, known, autoencoder)
     count_params = count_params or space.count_params
     seed = plain_seed(seed)
@@ -245,13 +247,27 @@ def search(
     return dataclasses.replace(result, keeps=keeps)
 
 
+def _records(known: Iterable[Record]) -> list[Record]:
+    """Known records, which may come only once; TypeError for what is none."""
+    if isinstance(known, str | os.PathLike):
+        known = [known]  # and no record
+    records = [*known]
+    for record in records:
+        if not isinstance(record, Record):
+            raise TypeError(
+                "Expected known records, such as Corpus(path) holds; got "
+                f"{record!r}."
+            )
+    return records
+
+
 def _check_members(
     space: SearchSpace,
     teacher: Architecture | None,
     known: Sequence[Record],
     autoencoder: ArchitectureAutoencoder | None,
 ) -> None:
-    """Raises ValueError for what is not of the space that is searched."""
+    """Raises ValueError, or TypeError, for what is not of the space."""
     if autoencoder is not None and autoencoder.space != space:
         raise ValueError(
             "Expected an autoencoder of the space that is searched; got one of "
@@ -260,6 +276,7 @@ def _check_members(
             f"{autoencoder.space.num_classes} classes."
         )
     if teacher is not None:
+        check_architecture("the teacher", teacher)
         try:
             space.validate(teacher)
         except ValueError as error:

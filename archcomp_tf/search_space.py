@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from archcomp_tf.architecture import Architecture
+from archcomp_tf.architecture import Architecture, check_architecture
 from archcomp_tf.cost import num_params
 from archcomp_tf.layer import KINDS, Layer, Shape, image_shape
 from archcomp_tf.ranges import check_number
@@ -122,11 +122,7 @@ class SearchSpace:
             whole number, the smallest width is no such share, or layers cannot
             be swapped for one of `swaps`.
         """
-        if not isinstance(teacher, Architecture):
-            raise TypeError(
-                "Expected an Architecture as the teacher, such as "
-                f"Architecture.parse('conv3x3-64') gives; got {teacher!r}."
-            )
+        check_architecture("the teacher", teacher)
         check_number("num_widths", num_widths, 1, whole=True)
         check_number("min_width", min_width, 0, 1, above=True)
         check_number("divisor", divisor, 1, whole=True)
@@ -339,7 +335,11 @@ class SearchSpace:
         return {kind: list(networks) for kind, networks in found.items()}
 
     def validate(self, architecture: Architecture) -> None:
-        """Raises ValueError, naming slot and field, for one not in here."""
+        """Raises ValueError, naming slot and field, for one not in here.
+
+        TypeError for what is no architecture.
+        """
+        check_architecture("a member", architecture)
         if len(architecture.layers) != len(self.slots):
             raise ValueError(
                 f"Expected {len(self.slots)} layers, one a slot; got "

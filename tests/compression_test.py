@@ -1,6 +1,7 @@
 """Tests of the search, on an analytic oracle."""
 
 import functools
+import pathlib
 import pickle
 
 import keras
@@ -241,6 +242,10 @@ def test_too_few_labels_are_refused_before_any_is_bought():
             {"teacher": Architecture.parse("conv3x3-32")},
             "teacher that is in the space: Expected 4 layers",
         ),
+        ({"teacher": str(TEACHER)}, "Architecture as the teacher, .*'conv3x3"),
+        ({"known": "old.jsonl"}, r"such as Corpus\(path\) .*'old.jsonl'"),
+        ({"known": pathlib.Path("old")}, r"Corpus\(path\) .*Path\('old'\)"),
+        ({"known": [TEACHER]}, r"known records, .*Architecture.parse\("),
         (
             {
                 "autoencoder": ArchitectureAutoencoder(
@@ -250,7 +255,10 @@ def test_too_few_labels_are_refused_before_any_is_bought():
             r"Expected an autoencoder of the space .*\(8, 8, 3\)",
         ),
     ],
-    ids=["mode", "class", "limits", "steps", "rate", "teacher", "autoencoder"],
+    ids=[
+        *("mode", "class", "limits", "steps", "rate", "teacher", "text"),
+        *("path_text", "path", "no_record", "autoencoder"),
+    ],
 )
 def test_bad_arguments_are_refused_before_any_label_is_bought(options, message):
     bought = []

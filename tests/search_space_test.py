@@ -476,9 +476,12 @@ def test_what_no_space_spans_is_refused(texts, message):
         SearchSpace.spanning([Architecture.parse(text) for text in texts])
 
 
-def test_what_a_space_is_made_around_is_an_architecture():
+def test_what_a_space_is_made_around_and_holds_is_an_architecture():
     with pytest.raises(TypeError, match="Architecture.parse.*got 'conv3x3-64'"):
         SearchSpace.around("conv3x3-64")
+    space = SearchSpace.around(Architecture.parse("conv3x3-64"))
+    with pytest.raises(TypeError, match="as a member.* got 'conv3x3-64'"):
+        space.contains("conv3x3-64")
 
 
 @pytest.mark.parametrize("min_width", [0, -0.5, 1.5, float("nan")])
