@@ -50,6 +50,7 @@ _EXPORTS = {
     "num_multiply_adds": "cost",
     "num_params": "cost",
     "search": "compression",
+    "train_embedding": "fitting",
 }
 _MODULES = ("baselines", "datasets", "export", "objective")
 

@@ -359,7 +359,9 @@ def expected_improvement(
     rng = np.random.default_rng(seed)
     ledger.label(initial_samples(space, num_initial, seed))
     if autoencoder is None:
-        autoencoder = train_embedding(space, [], [], count_params, seed=seed)
+        autoencoder = train_embedding(
+            space, count_params=count_params, seed=seed
+        )
     while ledger.remaining:
         wanted = ledger.round_size(labels_a_round)
         ranked = ledger.result().ranked

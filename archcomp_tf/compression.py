@@ -185,7 +185,8 @@ def search(
         autoencoder = train_embedding(
             space,
             [teacher] if teacher else [],
-            ledger.records,
+            # Otherwise each round fits the head, the first one too.
+            ledger.records if mode == "joint" else [],
             count_params,
             seed=seed,
             mode=mode,

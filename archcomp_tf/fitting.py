@@ -80,26 +80,41 @@ def unlabelled_mix(
 
 def train_embedding(
     space: SearchSpace,
-    around: Sequence[Architecture],
-    records: Sequence[Record],
-    count_params: CountParams,
+    around: Sequence[Architecture] = (),
+    records: Sequence[Record] = (),
+    count_params: CountParams | None = None,
     *,
     seed: int,
     mode: str = "pretrained",
     num_heads: int = 5,
 ) -> ArchitectureAutoencoder:
-    """An embedding of a space, where a search is given none.
+    """An embedding of a space, with its heads, in about half a minute.
 
     Args:
       space: the space.
       around: see `unlabelled_mix`.
-      records: labelled members; may be empty in mode "pretrained".
-      count_params: exact parameters of a member.
+      records: labelled members, 8 or more that did not fail, from which the
+        accuracy head learns; without any it knows nothing, which mode "joint"
+        does not allow.
+      count_params: exact parameters of a member; by default `cost.num_params`
+        with the space's input shape and classes.
       seed: of everything random in here.
       mode: see `fit_autoencoder`.
       num_heads: members of the accuracy ensemble.
+
+    Raises:
+      TypeError: what it is trained around is no `Architecture`.
+      ValueError: that or a record is not of the space, the mode is unknown, or
+        there are too few labels.
     """
-    keras.utils.set_random_seed(plain_seed(seed))
+    check_mode(mode)
+    for member in [*around, *(record.architecture for record in records)]:
+        space.validate(member)
+    if records or mode == "joint":
+        check_num_labels(sum(record.status == OK for record in records))
+    count_params = count_params or space.count_params
+    seed = plain_seed(seed)
+    keras.utils.set_random_seed(seed)
     autoencoder = ArchitectureAutoencoder(space, num_heads=num_heads)
     mix = unlabelled_mix(space, around, 8192, np.random.default_rng(seed))
     fit_autoencoder(
@@ -111,6 +126,9 @@ def train_embedding(
         epochs=30,
         mode=mode,
     )
+    if records and mode == "pretrained":
+        head = autoencoder.accuracy_head
+        fit_ensemble_head(autoencoder, head, records, seed=seed)
     return autoencoder
 
 
@@ -130,7 +148,8 @@ def fit_autoencoder(
     Args:
       autoencoder: trained in place.
       architectures: unlabelled members of the space.
-      records: labelled members; may be empty in mode "pretrained".
+      records: labelled members, from which mode "joint" learns; the other
+        leaves the accuracy head to `fit_ensemble_head`.
       count_params: exact parameters of a member.
       seed: of batches, noise and what each member leaves out.
       epochs: passes over `architectures`.

@@ -277,8 +277,7 @@ def _embedding(benchmark, teacher, seed: int, num_heads: int):
     autoencoder = train_embedding(
         benchmark.space,
         [teacher],
-        [],
-        benchmark.count_params,
+        count_params=benchmark.count_params,
         seed=seed,
         num_heads=num_heads,
     )

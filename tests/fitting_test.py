@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 import embeddings
+import fresh
 import keras
 import numpy as np
 import pytest
@@ -23,10 +24,29 @@ from archcomp_tf.fitting import (
     fit_autoencoder,
     fit_cost_head,
     fit_ensemble_head,
+    train_embedding,
     unlabelled_mix,
 )
 from archcomp_tf.heads import CostHead, EnsembleHead
 from archcomp_tf.search_space import SearchSpace
+
+# What a program has to name to read an embedding.
+_READS = """
+import sys
+import archcomp_tf
+import keras
+import numpy as np
+
+loaded = keras.saving.load_model(
+    "embedding.keras",
+    custom_objects={
+        "ArchitectureAutoencoder": archcomp_tf.ArchitectureAutoencoder
+    },
+)
+members = [archcomp_tf.Architecture.parse(text) for text in sys.argv[1:]]
+accuracy, _, log_params = loaded.predict_heads(members)
+np.savez("said.npz", accuracy=accuracy, log_params=log_params)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +200,39 @@ def test_joint_training_fits_the_labels_too():
     true = np.array([record.accuracy for record in labelled])
     assert np.mean((accuracy - true) ** 2) < 0.1 * true.var()
     assert 0 < np.median(spread) < true.std()
+
+
+def test_an_embedding_is_learnt_with_all_heads_and_read_again_elsewhere(
+    tmp_path,
+):
+    labelled = records(members(24, seed=5))
+    autoencoder = train_embedding(SPACE, records=labelled, seed=0)
+    unseen = members(100, seed=6)
+    assert exact_reconstruction(autoencoder, unseen) > 0.98
+    true = [record.accuracy for record in records(unseen)]
+    assert accuracy_errors(autoencoder, unseen, true)["spearman"] > 0.5
+    accuracy, _, log_params = autoencoder.predict_heads(unseen)
+    autoencoder.save(tmp_path / "embedding.keras")
+    fresh.output(_READS, *map(str, unseen), cwd=tmp_path)
+    with np.load(tmp_path / "said.npz") as said:
+        np.testing.assert_allclose(said["accuracy"], accuracy, atol=1e-5)
+        np.testing.assert_allclose(said["log_params"], log_params, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"records": records(members(7))}, "at least 8 .*got 7"),
+        ({"mode": "joint"}, "at least 8 .*got 0"),
+        ({"around": [Architecture.parse("conv3x3-64")]}, "Expected 3 layers"),
+        ({"around": "conv3x3-64"}, "Expected an Architecture as a member"),
+        ({"mode": "together"}, "got 'together'"),
+    ],
+    ids=["few", "none", "another", "text", "mode"],
+)
+def test_an_embedding_that_cannot_be_learnt_is_refused(options, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        train_embedding(SPACE, **{"seed": 0} | options)
 
 
 def test_the_mix_reaches_beyond_the_samples_and_around_what_is_given():
