@@ -1,4 +1,4 @@
-"""The long trainings of a run: finalists of a search, the student, controls.
+"""The long trainings of a run: the finalists of a search, its student.
 
 All are trained by one recipe from the same seeds, so that what differs is the
 network.
@@ -16,18 +16,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from archcomp_tf import baselines
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.corpus import Record
 from archcomp_tf.dashboards import write_scalars
 from archcomp_tf.export import save_keras
 from archcomp_tf.inference import seems_chance
-from archcomp_tf.ledger import EvaluationError, SearchResult
+from archcomp_tf.ledger import SearchResult
 from archcomp_tf.limits import LimitError
 from archcomp_tf.objective import ROUNDING, Budget, Tolerance
 from archcomp_tf.run import Run
 from archcomp_tf.students import StudentTrainer
-from archcomp_tf.teachers import TEACHERS
 from archcomp_tf.training import Recipe
 from archcomp_tf.tuning import RecipeTuner
 
@@ -107,76 +105,6 @@ def train_student(run: Run) -> dict[str, Any]:
     }
 
 
-def train_controls(run: Run) -> dict[str, Any]:
-    """Trains what the student is to be held against, by its recipe.
-
-    There is no best of random networks where the search made no label, all
-    being known, or most of their labels fail, and none of a kind of layers that
-    the teacher's cannot be swapped for.
-
-    Args:
-      run: the compression; its student is trained.
-
-    Returns:
-      What the record says: the networks by their names in results.json, each
-      with the limits that it breaks.
-    """
-    student = run.stage("students")
-    teacher, size = run.teacher_architecture, student["num_params"]
-
-    def scaled(network: Architecture) -> Architecture:
-        return baselines.scaled_to(network, size, run.space.count_params)
-
-    around = "around" if run.named_architecture else "width"
-    networks = {f"{around}_scaled": scaled(teacher)}
-    if random := _random_search(run):
-        networks["random_search"] = best_of(run, random).architecture.compact
-    swapped = run.space.swapped(teacher)
-    for name in run.config.student.controls:
-        if name in TEACHERS:
-            networks[name] = TEACHERS[name]
-        elif name in swapped:
-            networks[name] = scaled(swapped[name][0])
-        else:
-            _LOGGER.warning("no control of %s: no layer can become one", name)
-    records = _trained(run, networks, Recipe(**student["recipe"]))
-    for name, record in records.items():
-        record["broken_limits"] = run.allowance.broken(networks[name])
-    return {"networks": records}
-
-
-def _random_search(run: Run) -> SearchResult | None:
-    """As many random networks, labelled, as the search labelled of its own."""
-    num_labels = run.stage("search")["num_labels"]
-    if not num_labels:
-        return None
-    try:
-        result = baselines.random_search(
-            run.space,
-            run.labeler,
-            num_labels=num_labels,
-            objective=run.objective,
-            seed=run.seed,
-            keeps=run.within_budget,
-            excess=run.allowance.excess,
-        )
-    except EvaluationError as error:  # the student is there all the same
-        _LOGGER.warning("no control of random networks: %s", error)
-        return None
-    above = [
-        record
-        for record in result.history
-        if not run.within_budget(record.architecture)
-    ]
-    if above:
-        _LOGGER.warning(
-            "%d of %d random networks are above the budget",
-            len(above),
-            num_labels,
-        )
-    return result
-
-
 def tuned_recipe(run: Run, best: Architecture) -> tuple[Recipe, list]:
     """The student's recipe, and the trials that it was chosen from."""
     settings = run.config.student
@@ -210,7 +138,7 @@ def _student(run: Run, best: Architecture, recipe: Recipe) -> dict[str, Any]:
     candidates = [best, *_larger_than(run, best)]
     tried = []
     for candidate in candidates[: 1 + _MAX_RETRIES]:
-        (student,) = _trained(run, {"student": candidate}, recipe).values()
+        (student,) = train_long(run, {"student": candidate}, recipe).values()
         tried.append(student)
         if not _broken_limits(run, student):
             doubts = _chance(run, student) + _missed(run, student)
@@ -227,7 +155,7 @@ def _student(run: Run, best: Architecture, recipe: Recipe) -> dict[str, Any]:
     )
 
 
-def _trained(
+def train_long(
     run: Run, networks: Mapping[str, Architecture], recipe: Recipe
 ) -> dict[str, dict[str, Any]]:
     """Trains networks, keeps the best of each, and says what they are.

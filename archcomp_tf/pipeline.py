@@ -31,10 +31,11 @@ from archcomp_tf.config import (
     make_limits,
     objective_config,
 )
+from archcomp_tf.controls import train_controls
 from archcomp_tf.corpus import Record
 from archcomp_tf.embedding import learn_embedding
 from archcomp_tf.environment import environment
-from archcomp_tf.finals import folder_of, train_controls, train_student
+from archcomp_tf.finals import folder_of, train_student
 from archcomp_tf.forecast import forecast, forecast_lines
 from archcomp_tf.keras_graph import ends
 from archcomp_tf.limits import Limits

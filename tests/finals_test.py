@@ -9,7 +9,6 @@ import tiny
 from archcomp_tf import finals
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.corpus import Record, write_records
-from archcomp_tf.labeling import LabelError
 from archcomp_tf.ledger import SearchResult
 from archcomp_tf.limits import LimitError
 from archcomp_tf.objective import Budget, LogParams, Tolerance
@@ -181,43 +180,3 @@ def test_a_student_that_is_right_by_chance_alone_is_doubted(
     assert record["architecture"] == str(NETWORKS[2])
     assert record["predicted_accuracy"] == 0.25
     assert ("hardly more than by chance" in caplog.text) == doubted
-
-
-def test_controls_are_what_can_be_made_and_say_which_limits_they_break(
-    tmp_path, caplog
-):
-    run = _run(
-        tmp_path,
-        **{
-            "limits.max_flops": 1,
-            "student.num_seeds": 1,
-            "student.recipe.epochs": 1,
-            "student.controls": ("conv", "separable_conv"),
-        },
-    )
-    # All was known, so that no random network was labelled either.
-    run.workdir.finish_stage("search", {"num_labels": 0})
-    size = run.space.count_params(NETWORKS[0])
-    recipe = run.config.student.recipe.to_dict()
-    run.workdir.finish_stage("students", {"num_params": size, "recipe": recipe})
-    controls = finals.train_controls(run)["networks"]
-    assert list(controls) == ["width_scaled", "separable_conv"]
-    assert "no control of conv: no layer can become one" in caplog.text
-    for name, control in controls.items():
-        assert (name == "separable_conv") == (
-            "separable_conv" in control["architecture"]
-        )
-        (broken,) = control["broken_limits"]
-        flops = control["num_flops"]
-        assert broken == f"max_flops is 1 and it has {flops:,}"
-
-
-def test_where_most_random_networks_fail_they_are_no_control(tmp_path, caplog):
-    run = _run(tmp_path, **{"student.num_seeds": 1, "student.recipe.epochs": 1})
-    run.workdir.finish_stage("search", {"num_labels": 4})
-    size = run.space.count_params(NETWORKS[0])
-    recipe = run.config.student.recipe.to_dict()
-    run.workdir.finish_stage("students", {"num_params": size, "recipe": recipe})
-    run.labeler = lambda networks: [LabelError("no memory") for _ in networks]
-    assert list(finals.train_controls(run)["networks"]) == ["width_scaled"]
-    assert "no control of random networks: 4 of 4 labels failed" in caplog.text
