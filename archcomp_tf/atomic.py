@@ -24,14 +24,21 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     """
     target = pathlib.Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f"part-{os.getpid()}-{target.name}")
+    # Of one name, so that what a killed process left is not left for ever: a
+    # target has one writer.
+    temporary = target.with_name(f"part-{target.name}")
+    _remove(temporary)
     try:
         yield temporary
         if temporary.exists() and target.is_dir():
             shutil.rmtree(target)
         os.replace(temporary, target)
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+def _remove(path: pathlib.Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -28,10 +28,6 @@ MODES = ("pretrained", "joint")
 # Below this the members of an ensemble have nothing to learn from.
 MIN_LABELS = 8
 
-_SHOWN_LOSSES = {
-    "logits_loss": "reconstruction",
-    "log_params_loss": "log10 parameters",
-}
 _BATCH_SIZE = 256
 # Chosen on held-out networks of three spaces and on the demonstration's labels,
 # from 24 to 200 of them: the strong decay, with labels in standard units, is
@@ -198,12 +194,20 @@ def fit_autoencoder(
         },
     )
     optimizer.build(autoencoder.trainable_variables)
+    progress = Progress("embedding epoch", epochs)
     history = autoencoder.fit(
         x,
         y,
         batch_size=_BATCH_SIZE,
         epochs=epochs,
-        callbacks=[_EpochProgress("embedding epoch", epochs, _SHOWN_LOSSES)],
+        callbacks=[
+            keras.callbacks.LambdaCallback(
+                on_epoch_end=lambda epoch, logs: progress.advance(
+                    f"reconstruction {logs['logits_loss']:.4f}, "
+                    f"log10 parameters {logs['log_params_loss']:.4f}"
+                )
+            )
+        ],
         verbose=0,
     )
     if mode == "joint":
@@ -425,25 +429,3 @@ def _adam(learning_rate: float, epochs: int, num: int):
     return keras.optimizers.Adam(
         keras.optimizers.schedules.CosineDecay(learning_rate, steps)
     )
-
-
-class _EpochProgress(keras.callbacks.Callback):
-    """Reports epochs as `Progress`.
-
-    Args:
-      stage: what is being trained.
-      epochs: how many there are.
-      names: key of Keras' logs -> what it is called in the line.
-    """
-
-    def __init__(self, stage: str, epochs: int, names: dict[str, str]):
-        super().__init__()
-        self._progress = Progress(stage, epochs)
-        self._names = names
-
-    def on_epoch_end(self, epoch, logs=None):
-        del epoch
-        values = (
-            f"{name} {logs[key]:.4f}" for key, name in self._names.items()
-        )
-        self._progress.advance(", ".join(values))

@@ -21,6 +21,7 @@ from archcomp_tf.config import num_initial
 from archcomp_tf.cost import num_activations, num_flops, num_params
 from archcomp_tf.layer import Shape
 from archcomp_tf.limits import MEASURED, excess
+from archcomp_tf.objective import Budget, Tolerance
 from archcomp_tf.preprocessing import Preprocessing
 from archcomp_tf.progress import duration
 from archcomp_tf.results import wanted
@@ -28,6 +29,7 @@ from archcomp_tf.run import Run
 from archcomp_tf.samples import initial_samples
 from archcomp_tf.teachers import TEACHERS, named
 from archcomp_tf.training import Recipe
+from archcomp_tf.workdir import STAGES
 
 _NUM_SAMPLES = 64
 # Proposals are among the costlier: accuracy has its price.
@@ -71,16 +73,11 @@ def forecast(run: Run) -> list[StageForecast]:
       ValueError: teacher and data do not fit, or one of them cannot be used.
     """
     plan = _Plan(run)
-    steps = [
-        plan.teacher(),
-        plan.corpus(),
-        plan.autoencoder(),
-        plan.search(),
-        plan.students(),
-        plan.controls(),
-        plan.report(),
+    return [
+        StageForecast(stage, *getattr(plan, stage)())
+        for stage in STAGES
+        if run.workdir.find_stage(stage) is None
     ]
-    return [s for s in steps if run.workdir.find_stage(s.stage) is None]
 
 
 def forecast_lines(run: Run, steps: list[StageForecast]) -> list[str]:
@@ -109,6 +106,8 @@ def forecast_lines(run: Run, steps: list[StageForecast]) -> list[str]:
 class _Plan:
     """What each stage of a run will do, from its config and its teacher.
 
+    By the stages' names: in words, and how many seconds it may take.
+
     Args:
       run: the compression.
     """
@@ -132,7 +131,9 @@ class _Plan:
             run.seed,
             lambda a: _excess(run, a, shape),
         )
-        small = [a for a in samples if _is_small(run, a, shape)]
+        objective = run.objective_for(1.0, self._teacher.num_params)
+        most = objective.max_params if isinstance(objective, Budget) else np.inf
+        small = [a for a in samples if space.count_params(a) <= most]
         costs = [clock.image_seconds(a, shape) for a in small or samples]
         costly = float(np.quantile(costs, _COSTLY_QUANTILE))
         mean = float(np.mean([clock.image_seconds(a, shape) for a in samples]))
@@ -142,7 +143,7 @@ class _Plan:
         self._measuring_seconds = _MEASURING_SECONDS * len(self._measured)
         # In words, and in seconds: a sample's label, that of a random network
         # that may be a student, a proposal's, and a long training.
-        brief = Recipe(**config.labels.recipe)
+        brief = run.label_recipe
         self._brief, self._long = self._each(brief), self._each(self._recipe)
         self._sample_seconds = clock.training_seconds(brief, mean)
         self._random_seconds = clock.training_seconds(
@@ -161,11 +162,11 @@ class _Plan:
                 brief, clock.image_seconds(around.compact, shape)
             )
             * max(1, config.num_workers)
-            if _is_tolerance(run)
+            if isinstance(objective, Tolerance)
             else 0.0
         )
 
-    def teacher(self) -> StageForecast:
+    def teacher(self) -> tuple[str, float]:
         teacher, clock = self._teacher, self._clock
         image = clock.image_seconds(teacher.architecture, teacher.input_shape)
         what = f"{teacher.num_params:,} parameters, "
@@ -182,9 +183,9 @@ class _Plan:
             seconds += clock.training_seconds(
                 dataclasses.replace(recipe, epochs=epochs), image
             )
-        return StageForecast("teacher", what, seconds)
+        return what, seconds
 
-    def corpus(self) -> StageForecast:
+    def corpus(self) -> tuple[str, float]:
         what = (
             f"{self._num_initial} samples trained for {self._brief}"
             if self._num_initial
@@ -198,38 +199,35 @@ class _Plan:
             what = f"{NUM_MEASURED} networks measured, for {names}; {what}"
         if self._reference_seconds:
             what += f"; the teacher's own layers trained for {self._brief}"
-        return StageForecast(
-            "corpus",
+        return (
             what,
             NUM_MEASURED * self._measuring_seconds
             + self._num_initial * self._sample_seconds
             + self._reference_seconds,
         )
 
-    def autoencoder(self) -> StageForecast:
+    def autoencoder(self) -> tuple[str, float]:
         config = self._run.config
         elsewhere = f" around {config.space.around}" * bool(config.space.around)
-        return StageForecast(
-            "autoencoder",
+        return (
             f"an embedding of {config.autoencoder.num_architectures:,} "
             f"networks{elsewhere}, none of them trained",
             _EMBEDDING_SECONDS,
         )
 
-    def search(self) -> StageForecast:
+    def search(self) -> tuple[str, float]:
         what = f"{self._num_proposed} proposals trained for {self._brief}"
         if self._num_finalists:
             what += f", the best {self._num_finalists} for {self._long}"
             if self._student.num_seeds > 1:
                 what += ", the better half of these from another seed, and on"
-        return StageForecast(
-            "search",
+        return (
             what,
             self._num_proposed * self._proposal_seconds
             + self._choosing_seconds,
         )
 
-    def students(self) -> StageForecast:
+    def students(self) -> tuple[str, float]:
         num_seeds, num_trials = (
             self._student.num_seeds,
             self._student.num_tuning_trials,
@@ -248,11 +246,9 @@ class _Plan:
         # the first of the student's.
         num_tried = (num_trials - chosen) * tuned
         num_trained = (num_seeds - tuned) * (tuned or not chosen)
-        return StageForecast(
-            "students", what, (num_tried + num_trained) * self._final_seconds
-        )
+        return what, (num_tried + num_trained) * self._final_seconds
 
-    def controls(self) -> StageForecast:
+    def controls(self) -> tuple[str, float]:
         num_seeds, names = self._student.num_seeds, self._student.controls
         others = sum(
             self._clock.training_seconds(
@@ -266,8 +262,7 @@ class _Plan:
         words = (n if n in TEACHERS else f"the same of {n}" for n in names)
         # The narrowed teacher, and a random network that is no finalist.
         num_trained = num_seeds * (1 if self._num_finalists else 2)
-        return StageForecast(
-            "controls",
+        return (
             "the teacher made narrower"
             + "".join(f", {word}" for word in words)
             + f", the best of {self._labels.num_labels} random networks: "
@@ -278,9 +273,8 @@ class _Plan:
             + num_seeds * others,
         )
 
-    def report(self) -> StageForecast:
-        return StageForecast(
-            "report",
+    def report(self) -> tuple[str, float]:
+        return (
             "all of them on the test split, once; LiteRT files; report.html",
             _REPORT_SECONDS,
         )
@@ -342,27 +336,10 @@ def _teacher(run: Run) -> _Teacher:
     return _Teacher(teacher, shape, size, Recipe(**settings.recipe))
 
 
-def _is_small(run: Run, architecture: Architecture, shape: Shape) -> bool:
-    """Whether it has as few parameters as are asked for."""
-    allowed = (
-        run.config.limits.max_params
-        or run.config.objective.get("max_params")
-        or math.inf
-    )
-    return num_params(architecture, shape, run.dataset.num_classes) <= allowed
-
-
 def _excess(run: Run, architecture: Architecture, shape: Shape) -> float:
     """As `Allowance.excess`, of what is counted: nothing is measured here."""
     beside = run.limits.beside_objective if run.limits else {}
     return excess(beside, architecture, shape, run.dataset.num_classes, {})
-
-
-def _is_tolerance(run: Run) -> bool:
-    """Whether it is limited what may be lost."""
-    if run.limits:
-        return run.limits.max_accuracy_drop is not None
-    return run.config.objective.name == "Tolerance"
 
 
 class _Clock:

@@ -64,11 +64,13 @@ def checked(
     if dataset.num_classes == 2:
         model = as_two_classes(model)
     _check_fit(model, dataset)
-    if None in Preprocessing(model).output_shape:  # a student is of one size
+    preprocessing = Preprocessing(model)
+    if None in preprocessing.output_shape:  # a student is of one size
         model = _of_size(model, dataset.input_shape)
+        preprocessing = Preprocessing(model)
     _check_loadable(model)
-    _check_front(model, dataset.input_shape)
-    _check_memory(Preprocessing(model), dataset, num_workers)
+    _check_front(model.name, preprocessing, dataset.input_shape)
+    _check_memory(preprocessing, dataset, num_workers)
     return model
 
 
@@ -146,18 +148,19 @@ def _loading_error(layer: keras.Layer) -> Exception | None:
     return None
 
 
-def _check_front(model: keras.Model, image_shape: Shape) -> None:
+def _check_front(
+    name: str, preprocessing: Preprocessing, image_shape: Shape
+) -> None:
     """Raises ValueError where what is in front gives other sizes than it says.
 
     As layers that cut at random do, which leave images whole when they are only
     looked at.
     """
-    preprocessing = Preprocessing(model)
     image = np.zeros((1, *image_shape), np.uint8)
     found = preprocessing.apply(image).shape[1:]
     if found != preprocessing.output_shape:
         raise ValueError(
-            f"Expected what {model.name} does to an image first to give "
+            f"Expected what {name} does to an image first to give "
             f"{preprocessing.output_shape}, which its layers are made for; "
             f"got {found}. Put a keras.layers.CenterCrop or Resizing in the "
             "place of what cuts images at random."

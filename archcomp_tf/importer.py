@@ -100,10 +100,7 @@ def explain(model: keras.Model) -> Reading:
         raise UnsupportedModelError(model.layers[-1], _CLASSIFIER, got)
     _check_used_once(calls)
     front = keras_graph.front(calls)
-    shape = tuple(model.inputs[0].shape[1:])
-    shape = front[-1].output_shape if front else shape
-    # Grey images may have no channel.
-    shape = (*shape, 1) if len(shape) == 2 else shape
+    shape = keras_graph.front_shape(model, front)
     if len(shape) == 3 and None in shape:
         got = f"{shape}; keras.Model(i, model(i)) has a size, that of i"
         raise UnsupportedModelError(model, "images of one size", got)

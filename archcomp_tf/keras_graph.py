@@ -179,6 +179,15 @@ def front(row: Iterable[Call]) -> tuple[Call, ...]:
     return tuple(itertools.takewhile(lambda call: call.in_front, row))
 
 
+def front_shape(model: keras.Model, front: Sequence[Call]) -> Shape:
+    """The shape, without the batch, of what comes out of a model's front.
+
+    Grey images may have no channel even there; they get it here.
+    """
+    last = front[-1].output_shape if front else model.inputs[0].shape[1:]
+    return (*last, 1) if len(last) == 2 else tuple(last)
+
+
 def flat(row: Iterable[Call]) -> Iterator[Call]:
     """All calls, those on the paths of a join before it."""
     for call in row:
@@ -261,7 +270,7 @@ def _fork(layer, sources: list):
     for run in runs:
         while (above := _above(run[-1])) is not None:
             run.append(above)
-    for tensor in runs[0] if runs else ():
+    for tensor in runs[0]:
         if all(any(tensor is other for other in run) for run in runs):
             return tensor
     if not _is_sum(layer, sources):

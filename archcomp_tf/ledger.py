@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from typing import Any
 
 import keras_tuner
@@ -138,9 +138,9 @@ class Ledger:
       records: the known records, and then the others in the order of labelling.
 
     Raises:
-      TypeError: the objective is none, or the number of labels no whole one.
-      ValueError: it is not positive, or a known record is of another number of
-        parameters than is counted.
+      TypeError: the objective is none.
+      ValueError: the number of labels is no whole one or not positive, or a
+        known record is of another number of parameters than is counted.
     """
 
     def __init__(
@@ -197,9 +197,9 @@ class Ledger:
         return min(labels_a_round, self.remaining)
 
     @property
-    def fingerprints(self) -> set[str]:
-        """Of the labelled architectures."""
-        return set(self._places)
+    def fingerprints(self) -> Set[str]:
+        """Of the labelled architectures, now and later."""
+        return self._places.keys()
 
     @property
     def num_ok(self) -> int:

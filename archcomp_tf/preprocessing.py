@@ -48,11 +48,7 @@ class Preprocessing:
         self._front = keras_graph.front(keras_graph.calls(model))
         self._tensor = model.inputs[0]
         self.input_shape: Shape = tuple(self._tensor.shape[1:])
-        shape = (
-            self._front[-1].output_shape if self._front else self.input_shape
-        )
-        # Grey images may have no channel even there.
-        self.output_shape: Shape = (*shape, 1) if len(shape) == 2 else shape
+        self.output_shape: Shape = keras_graph.front_shape(model, self._front)
 
     @functools.cached_property
     def max_pixel(self) -> int:
@@ -140,7 +136,7 @@ class Preprocessing:
         if images.dtype == np.uint8:
             return images.astype(np.float32)
         images = images * np.float32(self.max_pixel)
-        return np.rint(images) if "int" in self._tensor.dtype else images
+        return np.rint(images) if self._takes_whole else images
 
     @dtype_policy("float32")
     def on_unit_images(

@@ -34,7 +34,7 @@ from archcomp_tf.keras_graph import UnsupportedModelError
 from archcomp_tf.labeling import Labeler
 from archcomp_tf.layer import Shape
 from archcomp_tf.ledger import SearchResult
-from archcomp_tf.limits import Limits
+from archcomp_tf.limits import MEASURED, Limits
 from archcomp_tf.objective import Budget, Objective, Tolerance
 from archcomp_tf.preprocessing import Preprocessing
 from archcomp_tf.search_space import SearchSpace
@@ -89,7 +89,7 @@ class Run:
             raise ConfigError(
                 f"There is no file {config.corpus} to begin with."
             )
-        if config.limits.max_file_bytes or config.limits.max_latency_ms:
+        if any(config.limits[name] for name in MEASURED):
             check_tensorflow("A limit of bytes or of latency")
         self._chief_address = take_chief_address()
         self.workdir = WorkingDirectory(workdir, config.to_dict())
@@ -263,11 +263,24 @@ class Run:
 
     @functools.cached_property
     def final_objective(self) -> Objective:
-        """What long trainings are judged by: the limits', or the config's."""
+        """What long trainings are judged by."""
         teacher = self.stage("teacher")
+        return self.objective_for(
+            teacher["validation_accuracy"], teacher["num_params"]
+        )
+
+    def objective_for(
+        self, reference_accuracy: float, reference_params: int
+    ) -> Objective:
+        """What is looked for beside a teacher: the limits', or the config's.
+
+        Args:
+          reference_accuracy: the teacher's, in [0, 1].
+          reference_params: the teacher's number of weights.
+        """
         references = {
-            "reference_accuracy": teacher["validation_accuracy"],
-            "reference_params": teacher["num_params"],
+            "reference_accuracy": reference_accuracy,
+            "reference_params": reference_params,
         }
         if self.limits:
             return self.limits.objective(**references)
@@ -283,6 +296,11 @@ class Run:
         """Every label of this run."""
         return Corpus(self.path("corpus/records.jsonl"))
 
+    @functools.cached_property
+    def label_recipe(self) -> Recipe:
+        """How a network is trained for its label."""
+        return Recipe(**self.config.labels.recipe)
+
     def known_in(self, space: SearchSpace) -> tuple[list[Record], int]:
         """Labels of another run that are of a space, and how many it has.
 
@@ -297,7 +315,7 @@ class Run:
         if os.path.exists(copied := self.path(_KNOWN)):
             path = copied
         records = [record for record in Corpus(path) if record.status == OK]
-        own = Recipe(**self.config.labels.recipe).name
+        own = self.label_recipe.name
         known: dict[str, Record] = {}
         for record in sorted(records, key=lambda r: r.recipe != own):
             if space.contains(record.architecture):
@@ -322,7 +340,7 @@ class Run:
             num_records,
             path,
         )
-        own = Recipe(**self.config.labels.recipe).name
+        own = self.label_recipe.name
         if others := sum(record.recipe != own for record in known):
             _LOGGER.warning(
                 "%d of these were trained by another recipe than the labels of "
@@ -359,7 +377,7 @@ class Run:
     @functools.cached_property
     def labeler(self) -> Labeler:
         """Trains networks for labels."""
-        recipe = Recipe(**self.config.labels.recipe)
+        recipe = self.label_recipe
         # Each worker is sent what it needs, not all images.
         used = slice(recipe.num_images or None)
         logits = self.teacher_logits

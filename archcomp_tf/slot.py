@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import itertools
 import math
+import numbers
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -58,7 +59,7 @@ class Slot:
         object.__setattr__(self, "kinds", tuple(dict.fromkeys(kinds)))
         for name in FIELDS.values():
             given = as_tuple(name, getattr(self, name))
-            if any(v != int(v) for v in given):
+            if not all(map(_is_whole, given)):
                 raise ValueError(
                     f"Expected whole numbers as {name}; got {given}."
                 )
@@ -90,11 +91,6 @@ class Slot:
         """The layer of a kind with the lowest choice of each field."""
         fields = KINDS[kind].fields
         return Layer(kind, **{f: self.choices(f)[0] for f in fields})
-
-    @property
-    def stage(self) -> int | None:
-        """Where the slot's kinds may stand, see `layer.Kind`."""
-        return KINDS[self.kinds[0]].stage
 
     @property
     def all_kinds(self) -> tuple[str, ...]:
@@ -215,6 +211,10 @@ def as_tuple(name: str, given: Any) -> tuple:
             f"{given!r}."
         )
     return tuple(given)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and float(value).is_integer()
 
 
 def pick(values: Sequence[Any], rng: np.random.Generator) -> Any:

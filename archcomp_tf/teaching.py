@@ -49,7 +49,7 @@ def prepare_teacher(run: Run) -> dict[str, Any]:
     # Random layers of a given model take their seeds where it is copied.
     keras.utils.set_random_seed(run.seed)
     ready = run.ready_teacher()
-    model = ready or _trained(run)
+    model = _trained(run) if ready is None else ready
     preprocessing = Preprocessing(model)
     architecture = run.architecture_of(model)
     scaled, dataset = preprocessing.scaled, run.dataset

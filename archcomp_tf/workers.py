@@ -121,10 +121,16 @@ def take_chief_address() -> str | None:
     this process would take itself for that chief.
 
     Raises:
-      ValueError: one of the variables is missing.
+      ValueError: one of the variables is missing, or they make it a worker.
     """
     if "KERASTUNER_TUNER_ID" not in os.environ:
         return None
+    if is_worker():
+        raise ValueError(
+            "Expected KERASTUNER_TUNER_ID=chief in a process that compresses; "
+            f"got {os.environ['KERASTUNER_TUNER_ID']!r}: a worker runs "
+            "bin/label.py."
+        )
     address = _address()
     for name in ("TUNER_ID", "ORACLE_IP", "ORACLE_PORT"):
         del os.environ[f"KERASTUNER_{name}"]

@@ -261,7 +261,7 @@ def _rank() -> dict:
     from archcomp_tf.architecture import Architecture
 
     task = _task(distil=True, seed=100)
-    count = _params_of(task.dataset)
+    count = _space(task.dataset).count_params
     # Along the front: of each of so many sizes, the best of four by labels
     # that are not used again.
     pool = sorted(_networks(4 * _NETWORKS.value), key=count)
@@ -304,12 +304,6 @@ def _rank() -> dict:
             for i, a in enumerate(front)
         ],
     }
-
-
-def _params_of(data):
-    from archcomp_tf.cost import num_params
-
-    return lambda a: num_params(a, data.input_shape, data.num_classes)
 
 
 def _kills() -> dict:

@@ -138,11 +138,16 @@ def _methods(problem) -> list[str]:
     from archcomp_tf.benchmarks import TabularBenchmark
     from archcomp_tf.environment import check_installed
 
-    possible = list(_VARIANTS)
-    if isinstance(problem[0], TabularBenchmark):
-        for method, (name, _) in _VARIANTS.items():
-            if name == "width_scaling":  # its networks are in no table
-                possible.remove(method)
+    benchmark, teacher = problem
+    is_table = isinstance(benchmark, TabularBenchmark)
+    kinds = {None, *benchmark.space.swapped(teacher)}
+    possible = [
+        method
+        for method, (name, options) in _VARIANTS.items()
+        # Narrowed teachers are in no table.
+        if options.get("swapped") in kinds
+        and not (is_table and name == "width_scaling")
+    ]
     methods = possible if _METHODS.value == ["all"] else _METHODS.value
     if unknown := set(methods) - set(possible):
         raise ValueError(
@@ -215,8 +220,9 @@ def _measure(problem, method, seed, objective, embeddings) -> dict:
         options["autoencoder"], embedding_seconds = embeddings[num_heads]
     kind = options.pop("swapped", None)
     if name in _FROM_TEACHER:
-        swapped = benchmark.space.swapped(teacher)
-        options["teacher"] = swapped[kind][0] if kind else teacher
+        options["teacher"] = (
+            benchmark.space.swapped(teacher)[kind][0] if kind else teacher
+        )
     evaluate = (
         benchmark.single_trainings(seed)
         if _SINGLE.value

@@ -83,3 +83,13 @@ def test_a_write_that_writes_nothing_leaves_the_old_content(tmp_path, write):
         with replacing(tmp_path / "best"):
             pass
     assert _files(tmp_path) == before
+
+
+@pytest.mark.parametrize("write", [_write_file, _write_directory])
+def test_what_a_killed_process_left_is_not_left_for_ever(tmp_path, write):
+    with replacing(tmp_path / "best") as path:
+        write(path, "old")
+    write(path, "half of the n")  # and no more
+    with replacing(tmp_path / "best") as path:
+        write(path, "newer")
+    assert set(_files(tmp_path).values()) == {"newer"}

@@ -412,6 +412,11 @@ def test_searches_within_a_budget_are_told_by_what_they_lose(tmp_path):
         (["--problem=nowhere.csv"], "nowhere.csv"),
         (["--methods=best"], "expected some of search, "),
         (["--num_labels=3"], "num_labels=3"),
+        # All of its layers are separable already.
+        (
+            ["--problem=mobilenet_v1", "--methods=separable_scaling"],
+            "got separable_scaling",
+        ),
         (["more"], "Unexpected arguments: more"),
     ],
 )

@@ -128,6 +128,22 @@ def test_what_has_to_be_measured_is_foretold(tmp_path):
     assert two["students"].seconds == one["students"].seconds
 
 
+def test_limits_foretell_the_networks_that_they_ask_for(tmp_path):
+    def trained(name, **changes):
+        return _seconds(_run(tmp_path / name, **changes))["students"]
+
+    small = trained("params", **{"limits.max_params": 1000})
+    # An int8 file has more than a byte for a weight.
+    assert trained("bytes", **{"limits.max_file_bytes": 1000}) == small
+    # What is asked for is the limits' alone, where there are any.
+    flops = {"limits.max_flops": 10**9}
+    budget = objective_config("Budget", max_params=1000)
+    assert trained("flops", **flops) > small
+    assert trained("both", **flops, objective=budget) == trained(
+        "flops_too", **flops
+    )
+
+
 def test_where_nothing_is_as_small_any_sample_is_foretold(tmp_path):
     run = _run(tmp_path / "limited", **{"limits.max_params": 1})
     assert _seconds(run) == _seconds(_run(tmp_path / "free"))

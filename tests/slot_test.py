@@ -50,6 +50,8 @@ def test_a_kind_that_is_named_twice_counts_once():
             "positive integer strides; got -1",
         ),
         ({"kinds": ("conv",), "filters": (2.5, 8)}, "2.5"),
+        ({"kinds": ("conv",), "filters": (float("inf"), 8)}, "filters; .*inf"),
+        ({"kinds": ("conv",), "filters": ("8",)}, "as filters; got .*'8'"),
         (
             {"kinds": ("conv", "dense"), "filters": (8,)},
             "all take feature maps, or all vectors; got conv, dense",

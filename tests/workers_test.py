@@ -155,6 +155,9 @@ def test_half_an_address_is_refused(monkeypatch):
     monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
     with pytest.raises(ValueError, match="KERASTUNER_ORACLE_PORT is not set"):
         workers.take_chief_address()
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "worker7")
+    with pytest.raises(ValueError, match="=chief .*got 'worker7': a worker"):
+        workers.take_chief_address()
 
 
 def test_an_address_that_is_taken_is_one_error():
