@@ -23,6 +23,7 @@ _EXPORTS = {
     "Corpus": "corpus",
     "DataError": "images",
     "Dataset": "datasets",
+    "Descent": "descent",
     "Encoding": "encoding",
     "EvaluationError": "ledger",
     "LabelError": "labeling",
