@@ -45,7 +45,8 @@ _HELD_OUT = flags.DEFINE_integer(
 _WEIGHT = 0.05  # of LogParams: accuracy that a tenfold reduction may cost
 _NUM_STARTS = 512
 _NUM_TIMED_STEPS = 200
-_LABEL_COUNTS = (60, 100, 200)  # the descent is judged with 100
+_LABEL_COUNTS = (60, 100, 200)
+_NUM_LABELS = 100  # with so many the descent is judged
 # Variant -> what the autoencoder is made with.
 _SETTINGS = {
     "default": {},
@@ -168,17 +169,11 @@ def _measure(problem, variant: str, seed: int, output: pathlib.Path) -> dict:
     import keras
     import numpy as np
 
-    from archcomp_tf import evaluation, fitting
+    from archcomp_tf import fitting
     from archcomp_tf.autoencoder import ArchitectureAutoencoder
     from archcomp_tf.corpus import Record
-    from archcomp_tf.descent import (
-        LEARNING_RATE,
-        NUM_STEPS,
-        Descent,
-        descent_starts,
-    )
+    from archcomp_tf.descent import LEARNING_RATE, NUM_STEPS
     from archcomp_tf.environment import environment
-    from archcomp_tf.objective import LogParams
     from archcomp_tf.samples import new_samples
 
     space, benchmark, teacher = problem
@@ -199,7 +194,7 @@ def _measure(problem, variant: str, seed: int, output: pathlib.Path) -> dict:
     fitting.fit_autoencoder(
         autoencoder,
         seen,
-        records[:100],
+        records[:_NUM_LABELS],
         benchmark.count_params,
         seed=seed,
         epochs=_EPOCHS.value,
@@ -220,39 +215,78 @@ def _measure(problem, variant: str, seed: int, output: pathlib.Path) -> dict:
         "seconds": round(time.monotonic() - start, 1),
         "environment": environment(),
     }
-
     if teacher:
         mix = fitting.unlabelled_mix(space, around, _HELD_OUT.value, rng)
         trained_on = set(seen)
         held_out = [a for a in mix if a not in trained_on] or mix
     else:  # all members, some seven of ten of which were trained on
         held_out = benchmark.architectures
-    results["exact_reconstruction"] = evaluation.exact_reconstruction(
-        autoencoder, held_out
-    )
-    results["params_error"] = evaluation.params_error(
-        autoencoder, held_out, benchmark.count_params
-    )
-    sizes = [benchmark.count_params(a) for a in held_out]
-    results["params_range"] = [min(sizes), max(sizes)]
-
     known = {record.architecture for record in records}
     unseen = [a for a in dict.fromkeys(held_out) if a not in known]
     truth = [benchmark.accuracy(architecture) for architecture in unseen]
-    # 100 come last: the descent that follows is judged with them.
-    head = autoencoder.accuracy_head
-    for num in sorted(_LABEL_COUNTS, key=lambda num: num == 100):
-        if variant != "joint":
+    results |= _embedding_judged(autoencoder, held_out, benchmark)
+    results |= _heads_judged(
+        autoencoder, records, unseen, truth, seed, variant != "joint"
+    )
+    judged, paths = _descent_judged(
+        autoencoder, problem, records, held_out, num_steps, seed, rng
+    )
+    if variant == "default" and seed == int(_SEEDS.value[0]):
+        _draw(output, autoencoder, benchmark, unseen, truth, paths)
+    return results | judged
+
+
+def _embedding_judged(autoencoder, held_out, benchmark) -> dict:
+    """How exact it is on networks that it has not seen."""
+    from archcomp_tf import evaluation
+
+    count_params = benchmark.count_params
+    sizes = [count_params(architecture) for architecture in held_out]
+    return {
+        "exact_reconstruction": evaluation.exact_reconstruction(
+            autoencoder, held_out
+        ),
+        "params_error": evaluation.params_error(
+            autoencoder, held_out, count_params
+        ),
+        "params_range": [min(sizes), max(sizes)],
+    }
+
+
+def _heads_judged(
+    autoencoder, records, unseen, truth, seed: int, refits: bool
+) -> dict:
+    """How well the accuracy head does on unseen networks, by labels."""
+    from archcomp_tf import evaluation, fitting
+
+    judged = {}
+    # Those come last with which the descent is judged.
+    for num in sorted(_LABEL_COUNTS, key=lambda num: num == _NUM_LABELS):
+        if refits:
             fitting.fit_ensemble_head(
-                autoencoder, head, records[:num], seed=seed
+                autoencoder,
+                autoencoder.accuracy_head,
+                records[:num],
+                seed=seed,
             )
-        results[f"labels_{num}"] = evaluation.accuracy_errors(
+        judged[f"labels_{num}"] = evaluation.accuracy_errors(
             autoencoder, unseen, truth
         )
+    return judged
 
+
+def _descent_judged(
+    autoencoder, problem, records, held_out, num_steps: int, seed: int, rng
+) -> tuple:
+    """What descents end in, how fast they are; and their paths."""
+    from archcomp_tf import evaluation
+    from archcomp_tf.descent import LEARNING_RATE, Descent, descent_starts
+    from archcomp_tf.objective import LogParams
+
+    space, benchmark, teacher = problem
     objective = LogParams(_WEIGHT)
     ranked = sorted(
-        records[:100],
+        records[:_NUM_LABELS],
         key=lambda r: -objective(r.accuracy, r.num_params),
     )
     starts = descent_starts(
@@ -262,35 +296,33 @@ def _measure(problem, variant: str, seed: int, output: pathlib.Path) -> dict:
     ends, trace = Descent(autoencoder, LogParams)(
         z, objective, num_steps, LEARNING_RATE
     )
-    results["end_points"] = evaluation.end_points(
-        starts, autoencoder.decode(ends)
-    )
-    results["validity"] = evaluation.decode_validity(
-        autoencoder,
-        held_out,
-        trace["z"].reshape(-1, ends.shape[1]),
-        num=_HELD_OUT.value,
-        seed=seed,
-    )
-    results["optimism"] = evaluation.optimism(
-        autoencoder,
-        ends,
-        objective,
-        lambda members: [benchmark.accuracy(member) for member in members],
-        benchmark.count_params,
-    )
     speed = evaluation.descent_speed(
         autoencoder, z, objective, num_steps=_NUM_TIMED_STEPS
     )
-    results["speed"] = {
-        "compiled": 1e3 * speed["compiled"],
-        "eager_ratio": speed["eager"] / speed["compiled"],
-        "matrix_ratio": speed["compiled"] / speed["matrix_products"],
-        "tracing_seconds": speed["tracing"],
+    judged = {
+        "end_points": evaluation.end_points(starts, autoencoder.decode(ends)),
+        "validity": evaluation.decode_validity(
+            autoencoder,
+            held_out,
+            trace["z"].reshape(-1, ends.shape[1]),
+            num=_HELD_OUT.value,
+            seed=seed,
+        ),
+        "optimism": evaluation.optimism(
+            autoencoder,
+            ends,
+            objective,
+            lambda members: [benchmark.accuracy(member) for member in members],
+            benchmark.count_params,
+        ),
+        "speed": {
+            "compiled": 1e3 * speed["compiled"],
+            "eager_ratio": speed["eager"] / speed["compiled"],
+            "matrix_ratio": speed["compiled"] / speed["matrix_products"],
+            "tracing_seconds": speed["tracing"],
+        },
     }
-    if variant == "default" and seed == int(_SEEDS.value[0]):
-        _draw(output, autoencoder, benchmark, unseen, truth, trace["z"])
-    return results
+    return judged, trace["z"]
 
 
 def _draw(output, autoencoder, benchmark, unseen, truth, paths) -> None:
