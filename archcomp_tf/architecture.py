@@ -160,7 +160,17 @@ class Architecture:
 
     @classmethod
     def parse(cls, text: str) -> Architecture:
-        """The inverse of `str`; ValueError where `text` is none."""
+        """The inverse of `str`.
+
+        Raises:
+          TypeError: `text` is no text.
+          ValueError: it is of no architecture.
+        """
+        if not isinstance(text, str):
+            raise TypeError(
+                "Expected the text form of an architecture, such as "
+                f"'conv3x3-64 max_pool2x2/2'; got {text!r}."
+            )
         return cls(tuple(map(Layer.parse, text.split())))
 
 

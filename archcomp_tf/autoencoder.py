@@ -72,6 +72,9 @@ class ArchitectureAutoencoder(keras.Model):
         **kwargs,
     ):
         check_number("channels", channels, MIN_CHANNELS, whole=True)
+        check_number("width", width, 1, whole=True)
+        check_number("num_heads", num_heads, 1, whole=True)
+        check_number("noise", noise, 0)
         if isinstance(space, dict):
             space = SearchSpace.from_dict(space)
         encoding = Encoding(space)

@@ -146,15 +146,17 @@ def by_rows(function: Callable, *arrays: np.ndarray) -> Any:
     """What a function of rows gives, as arrays.
 
     JAX compiles every operation anew for another number of rows: it is given
-    powers of two.
+    powers of two.  No row at all is what TensorFlow's do not take.
 
     Args:
       function: tensors `[N, ...]` -> tensors `[N, ...]`, row by row.
       *arrays: `[N, ...]`.
     """
     num = len(arrays[0])
+    missing = int(num == 0)
     if keras.backend.backend() == "jax":
         missing = (1 << (num - 1).bit_length()) - num
+    if missing:
         arrays = [
             np.pad(a, [(0, missing)] + [(0, 0)] * (a.ndim - 1)) for a in arrays
         ]

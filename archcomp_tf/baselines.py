@@ -1,4 +1,7 @@
-"""Methods to compare `search` with; they take what it takes.
+"""Methods to compare `search` with; all take what is promised of it.
+
+A space, `evaluate`, a number of labels, an objective and a seed; none takes
+what is known before.
 
 Those that sample begin with the samples that `search` begins with under the
 same seed, so that what differs is the method and not the luck of the first
@@ -20,13 +23,13 @@ import scipy.stats
 from archcomp_tf import choices
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.autoencoder import ArchitectureAutoencoder
-from archcomp_tf.compression import num_samples, search
+from archcomp_tf.compression import check_embedding, num_samples, search
 from archcomp_tf.corpus import OK, Record
 from archcomp_tf.cost import CountParams
 from archcomp_tf.descent import neighbours
 from archcomp_tf.environment import check_installed
 from archcomp_tf.fitting import train_embedding
-from archcomp_tf.ledger import Evaluate, Ledger, SearchResult
+from archcomp_tf.ledger import Evaluate, Ledger, SearchResult, score
 from archcomp_tf.objective import Objective
 from archcomp_tf.ranges import plain_seed
 from archcomp_tf.samples import (
@@ -75,7 +78,7 @@ def random_search(
       excess: see `compression.search`.
     """
     ledger = _ledger(space, evaluate, count_params, num_labels, objective)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(plain_seed(seed))
     samples = new_samples(
         space, num_labels, rng, set(), excess, keeps, _MAX_MISSES
     )
@@ -100,7 +103,8 @@ def width_scaling(
 
     The factors are spread evenly, on a logarithmic scale, between the
     teacher's width and the width at which its widest layer has one filter.
-    The networks need not be members of the space.
+    The networks need not be members of the space; where two factors give the
+    same one, there are fewer labels.
 
     Args:
       space: gives the images' shape and the classes.
@@ -148,6 +152,7 @@ def regularized_evolution(
       population_size: P, the first of which are samples.
       sample_size: S, from the best of which a child is mutated.
     """
+    seed = plain_seed(seed)
     ledger = _ledger(space, evaluate, count_params, num_labels, objective)
     rng = np.random.default_rng(seed)
     first = initial_samples(space, min(population_size, num_labels), seed)
@@ -157,7 +162,7 @@ def regularized_evolution(
             population[i]
             for i in rng.integers(len(population), size=sample_size)
         ]
-        parent = max(picked, key=lambda record: _score(objective, record))
+        parent = max(picked, key=lambda record: score(objective, record))
         for _ in range(_MAX_REPEATS):
             child = space.mutate(parent.architecture, rng)
             if child.fingerprint not in ledger.fingerprints:
@@ -198,10 +203,11 @@ def optuna_tpe(
     check_installed("optuna", "benchmarks")
     import optuna
 
+    seed = plain_seed(seed)
     return _run_study(
         optuna.samplers.TPESampler(seed=seed, n_startup_trials=num_initial),
         ["maximize"],
-        lambda record: [_score(objective, record)],
+        lambda record: [score(objective, record)],
         space,
         _ledger(space, evaluate, count_params, num_labels, objective),
         initial_samples(space, min(num_initial, num_labels), seed),
@@ -235,6 +241,7 @@ def optuna_nsga2(
     check_installed("optuna", "benchmarks")
     import optuna
 
+    seed = plain_seed(seed)
     return _run_study(
         optuna.samplers.NSGAIISampler(seed=seed, population_size=num_initial),
         ["maximize", "minimize"],
@@ -304,8 +311,8 @@ def keras_tuner_bayesian(
             (record,) = ledger.label([architecture])
             repeats = 0 if ledger.remaining < before else repeats + 1
             if record.status == OK:
-                score = _score(objective, record)
-                oracle.update_trial(trial.trial_id, {"score": score})
+                found = {"score": score(objective, record)}
+                oracle.update_trial(trial.trial_id, found)
                 trial.status = "COMPLETED"
             else:
                 trial.status = "INVALID"
@@ -351,6 +358,8 @@ def expected_improvement(
 
     seed = plain_seed(seed)
     kernels = gaussian_process.kernels
+    if autoencoder is not None:
+        check_embedding(autoencoder, space)
     count_params = count_params or space.count_params
     ledger = _ledger(space, evaluate, count_params, num_labels, objective)
     if num_initial is None:
@@ -400,7 +409,7 @@ def expected_improvement(
         noise = process.kernel_.k2.noise_level * accuracies.var()
         spread = np.sqrt(np.maximum(spread**2 - noise, 0.0))
         sizes = [count_params(candidate) for candidate in candidates]
-        reached = _score(objective, ranked[0])
+        reached = score(objective, ranked[0])
         pairs = list(zip(mean, sizes, strict=True))
         expected = np.array([objective(a, size) for a, size in pairs])
         improvement = np.array(
@@ -507,13 +516,6 @@ def _ledger(
 ) -> Ledger:
     count_params = count_params or space.count_params
     return Ledger(evaluate, count_params, num_labels, objective)
-
-
-def _score(objective: Objective, record: Record) -> float:
-    """The objective; below everything where the label failed."""
-    if record.status != OK:
-        return -math.inf
-    return objective(record.accuracy, record.num_params)
 
 
 def _run_study(

@@ -15,11 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from archcomp_tf.architecture import Architecture
+from archcomp_tf.corpus import whole_params
 from archcomp_tf.layer import Layer
 from archcomp_tf.objective import Objective
 from archcomp_tf.search_space import SearchSpace
 
 _COLUMNS = ("architecture", "accuracy", "params")
+_ENCODING = "utf-8-sig"  # with a byte order mark or without, as Excel writes
 _NUM_CLIMBS = 24  # from as many samples
 
 
@@ -45,13 +47,14 @@ class TabularBenchmark:
         accuracies: Mapping[Architecture, Sequence[float]],
         num_params: Mapping[Architecture, int],
     ):
-        if len(accuracies) != space.num_members:
-            raise ValueError(
-                f"Expected a table of the {space.num_members} members of the "
-                f"space; got {len(accuracies)}."
-            )
         for architecture in accuracies:
             space.validate(architecture)
+        if len(accuracies) < space.num_members:
+            missing = next(a for a in space.members if a not in accuracies)
+            raise ValueError(
+                f"Expected a table of the {space.num_members} members of the "
+                f"space; got {len(accuracies)}, not {missing} among them."
+            )
         self.space = space
         self.architectures = list(accuracies)
         self._accuracies = dict(accuracies)
@@ -79,9 +82,14 @@ class TabularBenchmark:
             try:
                 architecture = Architecture.parse(row["architecture"])
                 accuracy = float(row["accuracy"])
-                num_params[architecture] = int(row["params"])
                 if not 0 <= accuracy <= 1:
                     raise ValueError(f"accuracy {accuracy} is not in [0, 1]")
+                size = whole_params(float(row["params"]))
+                if size != num_params.setdefault(architecture, size):
+                    raise ValueError(
+                        f"{size} parameters, where a line before has "
+                        f"{num_params[architecture]}"
+                    )
             except ValueError as error:
                 raise ValueError(f"{path}, line {number}: {error}") from error
             accuracies.setdefault(architecture, []).append(accuracy)
@@ -169,7 +177,7 @@ class NasBenchMacro(TabularBenchmark):
 
 def read_benchmark(path: str | os.PathLike) -> TabularBenchmark:
     """NAS-Bench-Macro, if a file has its columns; else a table of any space."""
-    with open(path, encoding="utf-8", newline="") as file:
+    with open(path, encoding=_ENCODING, newline="") as file:
         columns = next(csv.reader(file), [])
     return (
         NasBenchMacro(path)
@@ -182,7 +190,7 @@ def _rows(
     path: str | os.PathLike, columns: Sequence[str]
 ) -> list[dict[str, str]]:
     """The rows of a CSV file that must have these columns."""
-    with open(path, encoding="utf-8", newline="") as file:
+    with open(path, encoding=_ENCODING, newline="") as file:
         reader = csv.DictReader(file)
         present = reader.fieldnames or []
         if missing := [c for c in columns if c not in present]:
@@ -190,7 +198,16 @@ def _rows(
                 f"{path}: expected the columns {', '.join(columns)}; got "
                 f"{', '.join(present)}, without {', '.join(missing)}."
             )
-        return list(reader)
+        rows = list(reader)
+    if not rows:
+        raise ValueError(f"{path}: expected a row for each network; got none.")
+    for number, row in enumerate(rows, 2):
+        if None in row.values():
+            raise ValueError(
+                f"{path}, line {number}: expected {len(present)} columns; got "
+                "fewer."
+            )
+    return rows
 
 
 class SyntheticBenchmark:

@@ -11,7 +11,11 @@ from collections.abc import Callable
 
 import keras
 
-from archcomp_tf.architecture import CLASSIFIER, Architecture
+from archcomp_tf.architecture import (
+    CLASSIFIER,
+    Architecture,
+    check_architecture,
+)
 from archcomp_tf.layer import Block, Op, Shape
 
 # Keras' default of 0.99 leaves the statistics of a network trained for a few
@@ -46,6 +50,7 @@ def build(
       float32, also where Keras' policy is of mixed precision: of bfloat16's
       numbers, which are far apart, many images would have two largest.
     """
+    check_architecture("what is built", architecture)
     inputs = keras.Input(tuple(input_shape), name="image")
     make_layer = functools.partial(
         _keras_layer, conv=conv, batch_norm=batch_norm

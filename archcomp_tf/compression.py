@@ -16,7 +16,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-import os
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -40,9 +39,9 @@ from archcomp_tf.fitting import (
     fit_ensemble_head,
     train_embedding,
 )
-from archcomp_tf.ledger import Evaluate, Ledger, SearchResult
+from archcomp_tf.ledger import Evaluate, Ledger, OnLabel, SearchResult
 from archcomp_tf.objective import Objective, Tolerance
-from archcomp_tf.ranges import check_number, plain_seed
+from archcomp_tf.ranges import check_callable, check_number, plain_seed
 from archcomp_tf.samples import (
     Excess,
     Keeps,
@@ -86,6 +85,7 @@ def search(
     count_params: CountParams | None = None,
     teacher: Architecture | None = None,
     known: Iterable[Record] = (),
+    on_label: OnLabel | None = None,
     keeps: Keeps = keeps_all,
     excess: Excess = no_excess,
     num_initial: int | None = None,
@@ -115,7 +115,11 @@ def search(
         with the space's input shape and classes.
       teacher: a member to start from, in each round.
       known: records of members that were labelled before: learnt from, not
-        labelled again and not counted in `num_labels`.  They begin the history.
+        labelled again, failed ones neither, and not counted in `num_labels`.
+        They begin the history.
+      on_label: called with each new record before the next label is asked for,
+        such as `Corpus(path).append`: what is `known` to the next search where
+        this one does not come to its end.
       keeps: whether a member keeps to limits that the objective does not know
         of; one that does not is never proposed, though samples are labelled
         that do not.  It may be slow: it is asked of what is labelled and of
@@ -151,19 +155,25 @@ def search(
       All labelled records and the best of them.
 
     Raises:
-      TypeError: the objective is none, the teacher no architecture or what is
-        known no record.
-      ValueError: too few labels for the accuracy head to be fitted on, the
-        teacher or a known architecture is not in the space, the autoencoder is
-        of another one, or the mode is unknown.
+      TypeError: an argument is of no such type.
+      ValueError: a number makes no sense, there are too few labels for the
+        accuracy head to be fitted on, the teacher or a known architecture is
+        not in the space, the autoencoder is of another one, or the mode is
+        unknown.
       EvaluationError: most labels failed; it holds those that did not.
     """
     check_mode(mode)
     known = _records(known)
-    _check_members(space, teacher, known, autoencoder)
+    _check_members(space, teacher, known)
+    if autoencoder is not None:
+        check_embedding(autoencoder, space)
     count_params = count_params or space.count_params
     seed = plain_seed(seed)
+    check_callable("keeps", keeps)
+    check_callable("excess", excess)
     asked_once = functools.cache(keeps)
+    check_number("num_starts", num_starts, 0, whole=True)
+    check_number("num_neighbours", num_neighbours, 0, whole=True)
     check_number("num_steps", num_steps, 1, whole=True)
     check_number("learning_rate", learning_rate, 0, above=True)
     ledger = Ledger(
@@ -173,9 +183,12 @@ def search(
         objective,
         keeps=asked_once,
         known=known,
+        on_label=on_label,
     )
     ledger.round_size(labels_a_round)  # refuses what is no such number
-    if num_initial is None:
+    if num_initial is not None:
+        check_number("num_initial", num_initial, 0, num_labels, whole=True)
+    else:
         num_initial = num_samples(num_labels, ledger.num_ok)
     check_num_labels(ledger.num_ok + min(num_initial, num_labels))
     label_first(ledger, space, num_initial, seed, excess)
@@ -250,14 +263,14 @@ def search(
 
 def _records(known: Iterable[Record]) -> list[Record]:
     """Known records, which may come only once; TypeError for what is none."""
-    if isinstance(known, str | os.PathLike):
+    if isinstance(known, str) or not isinstance(known, Iterable):
         known = [known]  # and no record
     records = [*known]
     for record in records:
         if not isinstance(record, Record):
             raise TypeError(
-                "Expected known records, such as Corpus(path) holds; got "
-                f"{record!r}."
+                "Expected known records, such as Corpus(path) or the history "
+                f"of a SearchResult holds; got {record!r}."
             )
     return records
 
@@ -266,16 +279,10 @@ def _check_members(
     space: SearchSpace,
     teacher: Architecture | None,
     known: Sequence[Record],
-    autoencoder: ArchitectureAutoencoder | None,
 ) -> None:
     """Raises ValueError, or TypeError, for what is not of the space."""
-    if autoencoder is not None and autoencoder.space != space:
-        raise ValueError(
-            "Expected an autoencoder of the space that is searched; got one of "
-            f"another, of {len(autoencoder.space)} slots for images of "
-            f"{autoencoder.space.input_shape} and "
-            f"{autoencoder.space.num_classes} classes."
-        )
+    if not isinstance(space, SearchSpace):
+        raise TypeError(f"Expected a SearchSpace; got {space!r}.")
     if teacher is not None:
         check_architecture("the teacher", teacher)
         try:
@@ -292,6 +299,23 @@ def _check_members(
                 "Expected known records of networks that are in the space, "
                 f"as `space.contains` tells: {error}"
             ) from error
+
+
+def check_embedding(
+    autoencoder: ArchitectureAutoencoder, space: SearchSpace
+) -> None:
+    """Raises ValueError, or TypeError, for one that is none of the space."""
+    if not isinstance(autoencoder, ArchitectureAutoencoder):
+        raise TypeError(
+            f"Expected an ArchitectureAutoencoder; got {autoencoder!r}."
+        )
+    if autoencoder.space != space:
+        raise ValueError(
+            "Expected an autoencoder of the space that is searched; got one of "
+            f"another, of {len(autoencoder.space)} slots for images of "
+            f"{autoencoder.space.input_shape} and "
+            f"{autoencoder.space.num_classes} classes."
+        )
 
 
 def _within_reach(objective: Objective) -> Objective:

@@ -13,12 +13,13 @@ import fcntl
 import json
 import logging
 import math
+import numbers
 import os
 import pathlib
 from collections.abc import Iterable, Iterator
 from typing import IO
 
-from archcomp_tf.architecture import Architecture
+from archcomp_tf.architecture import Architecture, check_architecture
 from archcomp_tf.cost import CountParams
 
 _LOGGER = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class Record:
       measured: further columns, such as {"latency_ms": 3.2}.
 
     Raises:
+      TypeError: the architecture is none.
       ValueError: the status is neither, the accuracy of a label that did not
         fail is none in [0, 1], or the number of parameters not whole and
         positive.
@@ -63,6 +65,7 @@ class Record:
     measured: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
+        check_architecture("what a record is of", self.architecture)
         # Plain numbers, as JSON has them, of NumPy's.
         object.__setattr__(self, "accuracy", float(self.accuracy))
         object.__setattr__(self, "num_params", whole_params(self.num_params))
@@ -133,7 +136,11 @@ def whole_params(num_params: float) -> int:
     Raises:
       ValueError: it is not whole and positive, as one in thousands would be.
     """
-    if num_params % 1 != 0 or num_params < 1:
+    if (
+        not isinstance(num_params, numbers.Real)
+        or num_params % 1 != 0
+        or num_params < 1
+    ):
         raise ValueError(
             "Expected a whole and positive number of parameters; got "
             f"{num_params!r}."
@@ -168,13 +175,18 @@ class Corpus:
         memory alone.
 
     Raises:
-      CorpusError: a line of the file is not a record.
+      CorpusError: a line of the file is not a record, or it is a folder.
     """
 
     def __init__(self, path: str | os.PathLike | None = None):
         self._path = None if path is None else pathlib.Path(path)
         self._records: dict[tuple[str, int, str], Record] = {}
         self._file: IO[bytes] | None = None
+        if self._path is not None and self._path.is_dir():
+            raise CorpusError(
+                f"{self._path}: expected a record file; got a folder (of a "
+                "run it is corpus/records.jsonl)."
+            )
         if self._path is not None and self._path.exists():
             self._read()
 

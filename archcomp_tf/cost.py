@@ -14,7 +14,7 @@ import functools
 import math
 from collections.abc import Callable, Iterator
 
-from archcomp_tf.architecture import Architecture
+from archcomp_tf.architecture import Architecture, check_architecture
 from archcomp_tf.layer import Block, Op, Shape
 
 # Exact parameters of an architecture, whatever its images and classes.
@@ -34,6 +34,7 @@ def num_params(
     Returns:
       The same number as `build(...).count_params()`.
     """
+    check_architecture("what is counted", architecture)
     return sum(
         block_params(block, shape)
         for _, block, shape in architecture.blocks(input_shape, num_classes)
@@ -48,6 +49,7 @@ def num_multiply_adds(
     Batch norm folds into the convolution before it at inference; pools,
     activations, biases and sums are not multiply-adds and are not counted.
     """
+    check_architecture("what is counted", architecture)
     return sum(
         block_multiply_adds(block, shape)
         for _, block, shape in architecture.blocks(input_shape, num_classes)

@@ -245,7 +245,7 @@ def neighbours(
     """
     best = ranked[:_NUM_PARENTS]
     found = []
-    for index in range(num if best else 0):
+    for index in range(num if best and space.num_members > 1 else 0):
         # The better, the more often.
         first, second = (
             best[int(len(best) * share**2)] for share in rng.uniform(size=2)

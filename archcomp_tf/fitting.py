@@ -62,6 +62,8 @@ def unlabelled_mix(
       rng: the randomness.
       max_mutations: the longest walk.
     """
+    if space.num_members == 1:  # which nothing is a mutation of
+        return [space.sample(rng)] * num
     architectures = [space.sample(rng) for _ in range(num - num // 2)]
     for index in range(num // 2):
         if around and index % 2:

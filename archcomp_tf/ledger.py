@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import keras_tuner
@@ -19,12 +19,13 @@ from archcomp_tf.architecture import Architecture
 from archcomp_tf.corpus import FAILED, OK, Record, check_sizes, whole_params
 from archcomp_tf.cost import CountParams
 from archcomp_tf.objective import Objective, check_objective
-from archcomp_tf.ranges import check_number
+from archcomp_tf.ranges import check_callable, check_number
 from archcomp_tf.samples import Keeps, keeps_all
 
 _LOGGER = logging.getLogger(__name__)
 
 Evaluate = Callable[[Sequence[Architecture]], Sequence[float | Exception]]
+OnLabel = Callable[[Record], object]
 
 # With so many labels, and more than half of them failed, a search gives up.
 _ENOUGH_TO_JUDGE = 8
@@ -37,6 +38,17 @@ def pareto_front(records: Iterable[Record]) -> tuple[Record, ...]:
         if not front or record.accuracy > front[-1].accuracy:
             front.append(record)
     return tuple(front)
+
+
+def score(objective: Objective, record: Record) -> float:
+    """The objective of a record; below all others where there is none.
+
+    As where the label failed, or an objective of one's own gives NaN.
+    """
+    if record.status != OK:
+        return -math.inf
+    value = objective(record.accuracy, record.num_params)
+    return -math.inf if math.isnan(value) else value
 
 
 class EvaluationError(RuntimeError):
@@ -119,8 +131,8 @@ class SearchResult:
         )
 
     def score(self, record: Record) -> float:
-        """The objective of a record."""
-        return self.objective(record.accuracy, record.num_params)
+        """The objective of a record, see `ledger.score`."""
+        return score(self.objective, record)
 
 
 class Ledger:
@@ -133,12 +145,13 @@ class Ledger:
       objective: what a result is judged by.
       keeps: see `SearchResult`.
       known: records of labels that somebody else paid for.
+      on_label: called with each new record.
 
     Attributes:
       records: the known records, and then the others in the order of labelling.
 
     Raises:
-      TypeError: the objective is none.
+      TypeError: the objective is none, or what is to be called no function.
       ValueError: the number of labels is no whole one or not positive, or a
         known record is of another number of parameters than is counted.
     """
@@ -152,14 +165,20 @@ class Ledger:
         *,
         keeps: Keeps = keeps_all,
         known: Sequence[Record] = (),
+        on_label: OnLabel | None = None,
     ):
         check_objective(objective)
         check_number("num_labels", num_labels, 1, whole=True)
+        check_callable("evaluate", evaluate)
+        check_callable("count_params", count_params)
+        if on_label is not None:
+            check_callable("on_label", on_label)
         self._evaluate = evaluate
         self._count_params = count_params
         self._num_labels = num_labels
         self._objective = objective
         self._keeps = keeps
+        self._on_label = on_label
         # Of the same network, in several trainings, the first that did not fail
         # counts.
         distinct: dict[str, Record] = {}
@@ -236,16 +255,17 @@ class Ledger:
         for architecture, size, (accuracy, reason) in zip(
             new, sizes, self._ask(new), strict=True
         ):
-            self._places[architecture.fingerprint] = len(self.records)
-            self.records.append(
-                Record(
-                    architecture,
-                    accuracy,
-                    size,
-                    status=FAILED if reason else OK,
-                    reason=reason,
-                )
+            record = Record(
+                architecture,
+                accuracy,
+                size,
+                status=FAILED if reason else OK,
+                reason=reason,
             )
+            self._places[architecture.fingerprint] = len(self.records)
+            self.records.append(record)
+            if self._on_label is not None:
+                self._on_label(record)
         self._give_up_if_most_fail()
         return [
             self.records[self._places[a.fingerprint]] for a in architectures
@@ -258,7 +278,15 @@ class Ledger:
         if not architectures:
             return []
         try:
-            accuracies = list(self._evaluate([*architectures]))
+            accuracies = self._evaluate([*architectures])
+            if isinstance(accuracies, str | Mapping) or not isinstance(
+                accuracies, Iterable
+            ):
+                raise TypeError(
+                    f"expected a row of {len(architectures)} accuracies from "
+                    f"evaluate; got {accuracies!r}"
+                )
+            accuracies = list(accuracies)
             if len(accuracies) != len(architectures):
                 raise ValueError(
                     f"expected {len(architectures)} accuracies from evaluate; "

@@ -4,7 +4,9 @@ Each objective has two forms.  Called, `objective(accuracy, num_params)`, it
 ranks labelled networks: higher is better.  `relaxed` is its differentiable
 form for the descent, of tensors `[B]`: accuracies in [0, 1], log10 parameters
 and then the objective's fields by their names, which come in as arguments so
-that one compiled descent serves every weight; it gives `[B]`.
+that one compiled descent serves every weight; it gives `[B]`.  One of a
+person's own is a dataclass, its fields numbers, with both: `__call__`, and
+`relaxed` as a staticmethod.
 
 A number that makes no sense, such as an accuracy in percent, is a ValueError
 where the objective is made: before a label is paid for.
@@ -163,13 +165,20 @@ def check_objective(objective: Any) -> None:
             f"`relaxed`; got {objective!r}."
         )
     name = type(objective).__name__
-    try:
-        float(objective(0.5, 1_000))
-    except Exception as error:  # whatever a person's own may raise
-        raise TypeError(
-            f"{name} cannot be called with an accuracy and a number of "
-            f"parameters; got {type(error).__name__}: {error}"
-        ) from error
+    for accuracy in (0.0, 0.5, 1.0):
+        try:
+            value = float(objective(accuracy, 1_000))
+        except Exception as error:  # whatever a person's own may raise
+            raise TypeError(
+                f"{name} cannot be called with an accuracy and a number of "
+                f"parameters, ({accuracy}, 1000); got {type(error).__name__}: "
+                f"{error}"
+            ) from error
+        if not math.isfinite(value):
+            raise TypeError(
+                f"Expected {name} of an accuracy of {accuracy} and 1000 "
+                f"parameters to be finite; got {value}."
+            )
 
     def promised(points, fields):
         value = type(objective).relaxed(points[:, 0], points[:, 1], **fields)

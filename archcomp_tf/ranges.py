@@ -1,4 +1,4 @@
-"""Numbers that make no sense are named before anything is paid for."""
+"""What makes no sense as an argument is named before anything is paid for."""
 
 from __future__ import annotations
 
@@ -56,3 +56,14 @@ def check_number(
         limits = f"of at least {least:g}"
     what = f"{name}, a whole number," if whole else f"a {name}"
     raise ValueError(f"Expected {what} {limits}; got {value!r}.")
+
+
+def check_callable(name: str, value: Any) -> None:
+    """Raises TypeError for what is no function.
+
+    Args:
+      name: what the error calls it.
+      value: what was given.
+    """
+    if not callable(value):
+        raise TypeError(f"Expected a function as {name}; got {value!r}.")

@@ -47,6 +47,7 @@ class SearchSpace:
       num_classes: number of logits.
 
     Raises:
+      TypeError: the slots are no row of them.
       ValueError: the space is empty, some choice of one slot cannot stand
         behind some choice of a slot before it, the input shape is none of an
         image, or there is no class.
@@ -57,7 +58,10 @@ class SearchSpace:
     num_classes: int = 10
 
     def __post_init__(self):
-        object.__setattr__(self, "slots", tuple(self.slots))
+        slots = as_tuple("slots", self.slots)
+        if wrong := [slot for slot in slots if not isinstance(slot, Slot)]:
+            raise TypeError(f"Expected a row of slots; got {wrong[0]!r} in it.")
+        object.__setattr__(self, "slots", slots)
         object.__setattr__(self, "input_shape", image_shape(self.input_shape))
         check_number("num_classes", self.num_classes, 1, whole=True)
         object.__setattr__(self, "num_classes", int(self.num_classes))
@@ -187,6 +191,7 @@ class SearchSpace:
           input_shape: (height, width, channels) of the images.
           num_classes: number of logits.
         """
+        check_number("num_slots", num_slots, 1, whole=True)
         kinds = as_tuple("kinds", kinds)
         slot = Slot(
             kinds=tuple(kind for kind in kinds if kind != "identity"),
@@ -342,8 +347,9 @@ class SearchSpace:
         check_architecture("a member", architecture)
         if len(architecture.layers) != len(self.slots):
             raise ValueError(
-                f"Expected {len(self.slots)} layers, one a slot; got "
-                f"{len(architecture.layers)} in {architecture}."
+                f"Expected {len(self.slots)} layers, one a slot, `identity` "
+                f"in one that is empty; got {len(architecture.layers)} in "
+                f"{architecture}."
             )
         pairs = zip(self.slots, architecture.layers, strict=True)
         for index, (slot, layer) in enumerate(pairs):

@@ -120,10 +120,28 @@ def _name() -> str:
     return pathlib.Path(problem).stem if problem.endswith(".csv") else problem
 
 
+def _table_digest() -> str | None:
+    """Tells a table from others of its name; a formula has none."""
+    import numpy as np
+
+    from archcomp_tf.images import digest_of
+
+    if not _PROBLEM.value.endswith(".csv"):
+        return None
+    return digest_of(np.fromfile(_PROBLEM.value, np.uint8))
+
+
 def _check_folder(output: pathlib.Path) -> None:
     """Raises ValueError where a folder holds the runs of another problem."""
+    digest = _table_digest()
     for path in output.glob("*.jsonl"):
         for run in _runs(path).values():
+            # Runs of before do not say it.
+            if run.get("table", digest) != digest:
+                raise ValueError(
+                    f"--output: {output} holds runs of another {_name()}.csv; "
+                    "expected a folder of this one."
+                )
             there = run["problem"], run.get("single_trainings", False)
             if there != (_name(), _SINGLE.value):
                 raise ValueError(
@@ -164,9 +182,15 @@ def _objectives() -> list:
     """What is looked for, one after the other."""
     from archcomp_tf.objective import Budget, LogParams
 
-    if _BUDGETS.value:
-        return [Budget(int(budget)) for budget in _BUDGETS.value]
-    return [LogParams(float(weight)) for weight in _WEIGHTS.value]
+    flag, made = (
+        (_BUDGETS, lambda text: Budget(int(text)))
+        if _BUDGETS.value
+        else (_WEIGHTS, lambda text: LogParams(float(text)))
+    )
+    try:
+        return [made(text) for text in flag.value]
+    except ValueError as error:
+        raise ValueError(f"--{flag.name}: {error}") from error
 
 
 def _problem():
@@ -258,6 +282,7 @@ def _measure(problem, method, seed, objective, embeddings) -> dict:
     print(f"{method} seed {seed} {objective}: {curve[-1]:.5f}", flush=True)
     return {
         "problem": _name(),
+        "table": _table_digest(),
         "method": method,
         "seed": seed,
         **dataclasses.asdict(objective),

@@ -116,6 +116,20 @@ def test_a_network_outside_the_space_is_refused_by_slot_and_field():
         autoencoder.encode([stranger])
 
 
+def test_of_no_network_there_is_no_point_and_of_none_no_network(trained):
+    z = trained.encode([])
+    assert z.shape == (0, trained.latent_dim)
+    assert trained.decode(z) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("width", "64"), ("num_heads", 1.5), ("noise", None)]
+)
+def test_sizes_of_an_autoencoder_are_numbers(name, value):
+    with pytest.raises(ValueError, match=f"{name}.*; got {value!r}"):
+        ArchitectureAutoencoder(SPACE, **{name: value})
+
+
 def test_too_few_numbers_a_slot_to_be_normalised_are_refused():
     with pytest.raises(
         ValueError, match="channels, a whole number, of at least 3; got 2"

@@ -369,6 +369,44 @@ def test_optimisers_find_smaller_networks_where_small_is_best(optimiser):
 
 
 @pytest.mark.parametrize(
+    "method", [*OPTIMISERS, baselines.random_search], ids=_name
+)
+@pytest.mark.parametrize("seed", [None, "0", -1])
+def test_a_seed_that_is_none_is_refused_before_any_label(method, seed):
+    asked = []
+    options = {"num_labels": 8, "objective": LogParams(0.1), "seed": seed}
+    with pytest.raises(ValueError, match=f"seed, a whole .* got {seed!r}"):
+        method(SPACE, asked.append, **options)
+    assert not asked
+
+
+def test_an_embedding_of_another_space_is_refused_before_any_label():
+    asked = []
+    other = SearchSpace.around(TEACHER, (8, 8, 3), num_widths=2)
+    with pytest.raises(ValueError, match="autoencoder of the space that is"):
+        baselines.expected_improvement(
+            *(other, asked.append),
+            num_labels=20,
+            objective=LogParams(0.1),
+            seed=0,
+            autoencoder=_embedding(),
+        )
+    assert not asked
+
+
+def test_expected_improvement_ends_where_a_space_has_a_single_member():
+    space = SearchSpace.spanning([TEACHER], (8, 8, 3))
+    result = baselines.expected_improvement(
+        *(space, lambda asked: [0.5] * len(asked)),
+        num_labels=20,
+        objective=LogParams(0.1),
+        seed=0,
+        autoencoder=ArchitectureAutoencoder(space),
+    )
+    assert [r.architecture for r in result.history] == [TEACHER]
+
+
+@pytest.mark.parametrize(
     "optimiser", [baselines.optuna_tpe, baselines.optuna_nsga2], ids=_name
 )
 def test_where_optuna_is_missing_that_is_said(optimiser, monkeypatch):

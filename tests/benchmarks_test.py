@@ -163,6 +163,9 @@ def test_a_table_of_any_space_is_read_from_csv(tmp_path):
     path.write_text(ROWS)
     table = TabularBenchmark.from_csv(path, SMALL)
     assert read_benchmark(path).space == SMALL
+    # As tables are written that Excel or pandas had.
+    path.write_text(ROWS.replace(",56", ",56.0"), encoding="utf-8-sig")
+    assert read_benchmark(path).count_params(table.architectures[0]) == 56
     assert table.evaluate(table.architectures) == pytest.approx([0.5, 0.65])
     assert [table.count_params(a) for a in table.architectures] == [56, 120]
     weight = LogParams(0.1)
@@ -175,7 +178,15 @@ def test_a_table_of_any_space_is_read_from_csv(tmp_path):
         ("conv1x1-4", "conv1x1-8", "filters 8 is not one of"),
         ("conv1x1-4", "convolution", "line 2: .*convolution"),
         ("0.6", "60", r"line 3: accuracy 60.0 is not in \[0, 1\]"),
-        ("conv1x1-4,0.5,56\n", "", "2 members of the space; got 1"),
+        (
+            "conv1x1-4,0.5,56\n",
+            "",
+            "2 members of the space; got 1, not conv1x1-4 among them",
+        ),
+        ("0.5,56", "0.5", "line 2: expected 3 columns; got fewer"),
+        ("0.5,56", "0.5,57.5", "line 2: .*whole and positive .* got 57.5"),
+        ("0.6,120", "0.6,121", "line 4: 120 parameters, .* before has 121"),
+        (ROWS.partition("\n")[2], "", "expected a row for each network"),
         ("params", "size", "without params"),
     ],
 )

@@ -246,6 +246,20 @@ def test_too_few_labels_are_refused_before_any_is_bought():
         ({"known": "old.jsonl"}, r"such as Corpus\(path\) .*'old.jsonl'"),
         ({"known": pathlib.Path("old")}, r"Corpus\(path\) .*Path\('old'\)"),
         ({"known": [TEACHER]}, r"known records, .*Architecture.parse\("),
+        ({"known": None}, "known records, .* got None"),
+        (
+            {"known": SearchResult((), LogParams())},
+            "history .*<SearchResult of",
+        ),
+        ({"autoencoder": "a.keras"}, "an ArchitectureAutoencoder; got 'a.ker"),
+        ({"num_starts": 2.5}, "num_starts, a whole number, .* got 2.5"),
+        (
+            {"num_neighbours": None},
+            "num_neighbours, a whole number, .* got Non",
+        ),
+        ({"num_initial": 17}, "num_initial, .* from 0 to 16; got 17"),
+        ({"keeps": None}, "a function as keeps; got None"),
+        ({"excess": 1.0}, "a function as excess; got 1.0"),
         (
             {
                 "autoencoder": ArchitectureAutoencoder(
@@ -257,7 +271,8 @@ def test_too_few_labels_are_refused_before_any_is_bought():
     ],
     ids=[
         *("mode", "class", "limits", "steps", "rate", "teacher", "text"),
-        *("path_text", "path", "no_record", "autoencoder"),
+        *("path_text", "path", "no_record", "none", "result", "file", "starts"),
+        *("neighbours", "initial", "keeps", "excess", "autoencoder"),
     ],
 )
 def test_bad_arguments_are_refused_before_any_label_is_bought(options, message):
@@ -557,3 +572,8 @@ def test_proposals_in_doubt_are_made_one_a_round_too():
     }
     assert found[True, 1] != found[False, 1]
     assert found[True, 3] != found[False, 3]
+
+
+def test_what_is_searched_is_a_space():
+    with pytest.raises(TypeError, match="Expected a SearchSpace; got None"):
+        search(None, evaluate, num_labels=16, objective=LogParams(), seed=0)

@@ -386,11 +386,13 @@ def test_numbers_of_numpy_are_written_as_plain_ones():
         ({"accuracy": float("nan")}, r"in \[0, 1\]; got nan"),
         ({"num_params": 1.5}, "whole and positive number .* got 1.5"),
         ({"num_params": 0}, "whole and positive number .* got 0"),
+        ({"num_params": "100"}, "whole and positive number .* got '100'"),
+        ({"architecture": "conv3x3-4"}, "what a record is of, .*'conv3x3-4'"),
         ({"status": "done"}, "'ok' or 'failed'; got 'done'"),
     ],
 )
 def test_what_is_no_label_is_refused(fields, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         Record(
             **{
                 "architecture": Architecture.parse("conv3x3-4"),
@@ -399,3 +401,8 @@ def test_what_is_no_label_is_refused(fields, message):
             }
             | fields
         )
+
+
+def test_a_folder_is_no_record_file(tmp_path):
+    with pytest.raises(CorpusError, match="got a folder .*corpus/records.json"):
+        Corpus(tmp_path)

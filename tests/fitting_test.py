@@ -252,6 +252,13 @@ def test_the_mix_reaches_beyond_the_samples_and_around_what_is_given():
     assert len(near) >= 100  # every other mutant starts from the teacher
 
 
+def test_of_a_single_member_the_mix_is_that_member():
+    (only,) = members(1)
+    space = SearchSpace.spanning([only])
+    mix = unlabelled_mix(space, [], 5, np.random.default_rng(0))
+    assert mix == [only] * 5
+
+
 def test_too_few_labels_are_refused_with_the_number_needed(trained):
     labelled = records(members(MIN_LABELS))
     failed = Record(members(1)[0], math.nan, 1, status=FAILED)

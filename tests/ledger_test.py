@@ -1,5 +1,6 @@
 """Tests of what is asked of an `evaluate`, and of what it may do wrong."""
 
+import dataclasses
 import math
 import pickle
 
@@ -10,7 +11,7 @@ from embeddings import COUNT, SPACE, accuracy_of, trained
 
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.compression import search
-from archcomp_tf.corpus import FAILED, OK, Record
+from archcomp_tf.corpus import FAILED, OK, Corpus, Record
 from archcomp_tf.ledger import (
     EvaluationError,
     Ledger,
@@ -45,6 +46,67 @@ def test_a_labelled_network_is_not_asked_for_again():
     assert again[0] is first[2]
     assert again[1] is again[2] is ledger.records[3]
     assert ledger.remaining == 8
+
+
+@dataclasses.dataclass(frozen=True)
+class _Odd:
+    """An objective that is NaN for a few networks, one of them the best."""
+
+    def __call__(self, accuracy, num_params):
+        return math.nan if 0.7 < accuracy < 1 else accuracy
+
+    @staticmethod
+    def relaxed(accuracy, log_params):
+        return accuracy
+
+
+def test_where_an_objective_gives_no_number_a_network_is_behind_all_others():
+    accuracies = iter([0.3, 0.9, 0.6, 0.2, 0.8])
+    ledger = Ledger(
+        lambda asked: [next(accuracies) for _ in asked], COUNT, 5, _Odd()
+    )
+    ledger.label(SAMPLES[:5])
+    ranked = ledger.result().ranked
+    assert [r.accuracy for r in ranked[:3]] == [0.6, 0.3, 0.2]
+    assert ledger.result().score(ranked[3]) == -math.inf
+
+
+def test_each_label_is_told_before_the_next_is_asked_for(tmp_path):
+    corpus = Corpus(tmp_path / "records.jsonl")
+
+    def interrupted(architectures):
+        if len(corpus) == 6:
+            raise KeyboardInterrupt
+        return [math.nan if len(corpus) == 2 else 0.5 for _ in architectures]
+
+    ledger = Ledger(interrupted, COUNT, 12, LogParams(), on_label=corpus.append)
+    with pytest.raises(KeyboardInterrupt):
+        for place in range(0, 12, 2):
+            ledger.label(SAMPLES[place : place + 2])
+    kept = list(Corpus(tmp_path / "records.jsonl"))
+    assert [r.architecture for r in kept] == SAMPLES[:6]
+    assert [r.status for r in kept] == [OK, OK, FAILED, FAILED, OK, OK]
+    again = Ledger(_all, COUNT, 6, LogParams(), known=kept)
+    again.label(SAMPLES[:12])
+    assert again.remaining == 0
+
+
+@pytest.mark.parametrize(
+    "given", [0.5, {"a": 0.5}, "0.5", None], ids=["number", "dict", "text", "-"]
+)
+def test_what_is_no_row_of_accuracies_is_named(given):
+    record, *_ = _ledger(lambda asked: given).label(SAMPLES[:1])
+    assert record.status == FAILED
+    assert record.reason.startswith("TypeError: expected a row of 1 accuracies")
+    assert record.reason.endswith(f"got {given!r}")
+
+
+@pytest.mark.parametrize("name", ["evaluate", "count_params", "on_label"])
+def test_what_is_to_be_called_is_a_function(name):
+    functions = {"evaluate": _all, "count_params": COUNT, "on_label": print}
+    functions[name] = {"a": 0.5}
+    with pytest.raises(TypeError, match=f"function as {name}; got .'a': 0.5"):
+        Ledger(num_labels=12, objective=LogParams(), **functions)
 
 
 def test_no_label_is_paid_for_where_its_parameters_cannot_be_counted():

@@ -389,9 +389,27 @@ class _OfAccuracy:
         return accuracy
 
 
+@dataclasses.dataclass(frozen=True)
+class _Logarithm:
+    """Not of an accuracy of 0, and NaN below a half where it can be told."""
+
+    least: float
+
+    def __call__(self, accuracy, num_params):
+        if self.least:
+            return float("nan") if accuracy < self.least else accuracy
+        return math.log10(accuracy)
+
+    @staticmethod
+    def relaxed(accuracy, log_params, least):
+        return accuracy
+
+
 @pytest.mark.parametrize(
     ("objective", "message"),
     [
+        (_Logarithm(0), r"\(0.0, 1000\); got ValueError: .*"),
+        (_Logarithm(0.4), "_Logarithm of an accuracy of 0.0 .* got nan"),
         (_Named(), "_Named.relaxed cannot be descended"),
         (_OtherNames(), "_OtherNames.relaxed cannot .* argument 'weight'"),
         (_OfNumPy(), "_OfNumPy.relaxed cannot be descended"),

@@ -476,6 +476,15 @@ def test_what_no_space_spans_is_refused(texts, message):
         SearchSpace.spanning([Architecture.parse(text) for text in texts])
 
 
+def test_a_space_is_a_row_of_slots():
+    with pytest.raises(TypeError, match="row of slots; got 'conv' in it"):
+        SearchSpace(("conv",))
+    with pytest.raises(TypeError, match="as slots; got Slot"):
+        SearchSpace(Slot(("conv",), filters=(4,)))
+    with pytest.raises(ValueError, match="num_slots, a whole .* got 2.5"):
+        SearchSpace.uniform(num_slots=2.5, kinds=("conv",), filters=(4,))
+
+
 def test_what_a_space_is_made_around_and_holds_is_an_architecture():
     with pytest.raises(TypeError, match="Architecture.parse.*got 'conv3x3-64'"):
         SearchSpace.around("conv3x3-64")
