@@ -253,7 +253,7 @@ def test_the_mix_reaches_beyond_the_samples_and_around_what_is_given():
 
 
 def test_of_a_single_member_the_mix_is_that_member():
-    (only,) = members(1)
+    only = Architecture.parse("conv3x3-4 conv1x1-8")
     space = SearchSpace.spanning([only])
     mix = unlabelled_mix(space, [], 5, np.random.default_rng(0))
     assert mix == [only] * 5
