@@ -86,7 +86,7 @@ def train_embedding(
     mode: str = "pretrained",
     num_heads: int = 5,
 ) -> ArchitectureAutoencoder:
-    """An embedding of a space, with its heads, in about half a minute.
+    """An embedding of a space, with its heads.
 
     Args:
       space: the space.

@@ -26,7 +26,7 @@ _NO_LAYERS = ("build_config", "compile_config")
 
 
 def file_digest(path: str | os.PathLike) -> str:
-    """Tells a `.keras` file from others by its bytes."""
+    """Tells a file, such as a `.keras` file, from others by its bytes."""
     return digest_of(np.fromfile(path, np.uint8))
 
 
