@@ -14,7 +14,6 @@ other kinds of layers.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import logging
 from collections.abc import Iterable, Sequence
 
@@ -41,8 +40,14 @@ from archcomp_tf.fitting import (
 )
 from archcomp_tf.ledger import Evaluate, Ledger, OnLabel, SearchResult
 from archcomp_tf.objective import Objective, Tolerance
-from archcomp_tf.ranges import check_callable, check_number, plain_seed
+from archcomp_tf.ranges import (
+    MAX_SEED,
+    check_callable,
+    check_number,
+    plain_seed,
+)
 from archcomp_tf.samples import (
+    AskedOnce,
     Excess,
     Keeps,
     initial_samples,
@@ -115,8 +120,9 @@ def search(
         with the space's input shape and classes.
       teacher: a member to start from, in each round.
       known: records of members that were labelled before: learnt from, not
-        labelled again, failed ones neither, and not counted in `num_labels`.
-        They begin the history.
+        labelled again, failed ones neither, and not counted in `num_labels`:
+        to go on with a search that was stopped, ask for what it lacked.  They
+        begin the history.
       on_label: called with each new record before the next label is asked for,
         such as `Corpus(path).append`: what is `known` to the next search where
         this one does not come to its end.
@@ -144,8 +150,8 @@ def search(
         layers swapped for each other kind, see `SearchSpace.swapped`; of each
         the one that promises most, see `descent.propose`.  With few labels
         these are hard to beat.
-      autoencoder: an embedding of this space that was trained before; without
-        one it is trained here.
+      autoencoder: an embedding of this space that was trained before, whose
+        accuracy head is fitted here anew; without one it is trained here.
       mode: how the embedding is trained here, "pretrained" or "joint", see
         `fitting.py`; ignored where an autoencoder is given.  "joint" lets the
         labels shape the embedding, no more: on it, as it then is, the accuracy
@@ -171,7 +177,7 @@ def search(
     seed = plain_seed(seed)
     check_callable("keeps", keeps)
     check_callable("excess", excess)
-    asked_once = functools.cache(keeps)
+    keeps = AskedOnce(keeps)
     check_number("num_starts", num_starts, 0, whole=True)
     check_number("num_neighbours", num_neighbours, 0, whole=True)
     check_number("num_steps", num_steps, 1, whole=True)
@@ -181,7 +187,7 @@ def search(
         count_params,
         num_labels,
         objective,
-        keeps=asked_once,
+        keeps=keeps,
         known=known,
         on_label=on_label,
     )
@@ -193,7 +199,7 @@ def search(
     check_num_labels(ledger.num_ok + min(num_initial, num_labels))
     label_first(ledger, space, num_initial, seed, excess)
     if ledger.num_ok < MIN_LABELS:  # and nothing is left to label
-        return dataclasses.replace(ledger.result(), keeps=keeps)
+        return ledger.result()
     if autoencoder is None:
         autoencoder = train_embedding(
             space,
@@ -216,7 +222,7 @@ def search(
             autoencoder,
             autoencoder.accuracy_head,
             ledger.records,
-            seed=seed + len(ledger.records),
+            seed=(seed + len(ledger.records)) % (MAX_SEED + 1),
         )
         ranked = [record.architecture for record in ledger.result().ranked]
         proposals, predicted, trace = propose(
@@ -229,7 +235,7 @@ def search(
             count_params=count_params,
             first_of=first_of[:wanted],
             num_before=len(predictions),
-            keeps=asked_once,
+            keeps=keeps,
             excess=excess,
             doubts=doubts,
             num_steps=num_steps,
@@ -245,7 +251,7 @@ def search(
             rng_of_others,
             ledger.fingerprints | {a.fingerprint for a in proposals},
             excess,
-            asked_once,
+            keeps,
         )
         if not proposals:
             _LOGGER.info(
@@ -256,9 +262,7 @@ def search(
             )
             break
         ledger.label(proposals)
-    result = ledger.result(predictions=predictions, traces=tuple(traces))
-    # What remembers cannot be pickled.
-    return dataclasses.replace(result, keeps=keeps)
+    return ledger.result(predictions=predictions, traces=tuple(traces))
 
 
 def _records(known: Iterable[Record]) -> list[Record]:

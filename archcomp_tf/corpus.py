@@ -158,8 +158,10 @@ def check_sizes(records: Iterable[Record], count_params: CountParams) -> None:
       count_params: exact parameters of an architecture.
     """
     for record in records:
+        if record.status != OK:
+            continue
         size = count_params(record.architecture)
-        if record.status == OK and record.num_params != size:
+        if record.num_params != size:
             raise ValueError(
                 "Expected labels of images and classes like these; got "
                 f"{record.architecture.compact} with {record.num_params} "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import keras_tuner
@@ -273,10 +273,10 @@ class Ledger:
 
     def _ask(
         self, architectures: Sequence[Architecture]
-    ) -> list[tuple[float, str]]:
+    ) -> Iterator[tuple[float, str]]:
         """(accuracy, why it failed or "") of each."""
         if not architectures:
-            return []
+            return
         try:
             accuracies = self._evaluate([*architectures])
             if isinstance(accuracies, str | Mapping) or not isinstance(
@@ -304,9 +304,13 @@ class Ledger:
                     type(error).__name__,
                     error,
                 )
-                return [self._ask([a])[0] for a in architectures]
-            return [(math.nan, f"{type(error).__name__}: {error}")]
-        return [_checked(accuracy) for accuracy in accuracies]
+                # Each is recorded before the next is asked for.
+                for architecture in architectures:
+                    yield from self._ask([architecture])
+            else:
+                yield math.nan, f"{type(error).__name__}: {error}"
+        else:
+            yield from map(_checked, accuracies)
 
     def _give_up_if_most_fail(self) -> None:
         asked = self.records[self._num_known :]

@@ -48,12 +48,12 @@ def check_number(
     ):
         return
     if above:
-        limits = f"above {least:g}"
-        limits += f", at most {most:g}" * (most < math.inf)
+        limits = f"above {least:.15g}"
+        limits += f", at most {most:.15g}" * (most < math.inf)
     elif most < math.inf:
-        limits = f"from {least:g} to {most:g}"
+        limits = f"from {least:.15g} to {most:.15g}"
     else:
-        limits = f"of at least {least:g}"
+        limits = f"of at least {least:.15g}"
     what = f"{name}, a whole number," if whole else f"a {name}"
     raise ValueError(f"Expected {what} {limits}; got {value!r}.")
 

@@ -25,6 +25,20 @@ _MAX_CHANGES = 500
 _PATIENCE = 100  # after so many it is also made smaller
 
 
+class AskedOnce:
+    """A `Keeps` that asks another, which may be slow, of each network once."""
+
+    def __init__(self, keeps: Keeps):
+        self._keeps = keeps
+        self._answers: dict[Architecture, bool] = {}
+
+    def __call__(self, architecture: Architecture) -> bool:
+        """What the other said."""
+        if architecture not in self._answers:
+            self._answers[architecture] = self._keeps(architecture)
+        return self._answers[architecture]
+
+
 def keeps_all(architecture: Architecture) -> bool:
     """There is no limit: every architecture keeps to it."""
     del architecture

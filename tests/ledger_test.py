@@ -91,6 +91,23 @@ def test_each_label_is_told_before_the_next_is_asked_for(tmp_path):
     assert again.remaining == 0
 
 
+def test_of_networks_that_are_asked_for_one_by_one_none_is_lost():
+    told = []
+
+    def interrupted(architectures):
+        if len(architectures) > 1:
+            raise RuntimeError("one by one")
+        if len(told) == 3:
+            raise KeyboardInterrupt
+        return [0.5]
+
+    ledger = Ledger(interrupted, COUNT, 8, LogParams(), on_label=told.append)
+    with pytest.raises(KeyboardInterrupt):
+        ledger.label(SAMPLES[:8])
+    assert [r.architecture for r in told] == SAMPLES[:3]
+    assert ledger.records == told
+
+
 @pytest.mark.parametrize(
     "given", [0.5, {"a": 0.5}, "0.5", None], ids=["number", "dict", "text", "-"]
 )
@@ -342,6 +359,10 @@ def test_what_is_known_of_another_problem_is_refused():
     stranger = Record(SAMPLES[0], 0.9, COUNT(SAMPLES[0]) - 1)
     with pytest.raises(ValueError, match="images and classes like these; got"):
         Ledger(_all, COUNT, 2, LogParams(), known=[stranger])
+    # Nothing is learnt from a label that failed.
+    failed = Record(SAMPLES[0], math.nan, 10, status=FAILED)
+    ledger = Ledger(_all, {}.__getitem__, 2, LogParams(), known=[failed])
+    assert ledger.records == [failed]
 
 
 def test_what_breaks_a_limit_stands_behind_all_that_keeps_it():
