@@ -57,11 +57,10 @@ def learn_embedding(run: Run) -> dict[str, float]:
     history = fit_autoencoder(
         autoencoder,
         seen,
-        records,
         run.space.count_params,
         seed=run.seed,
         epochs=epochs,
-        mode=mode,
+        records=records if mode == "joint" else (),
     )
     write_scalars(
         run.path("tensorboard/autoencoder"),

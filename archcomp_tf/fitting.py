@@ -1,9 +1,8 @@
 """Training of the embedding and of its heads.
 
-Two ways (`fit_autoencoder`): "joint", the paper's, minimises all losses at
-once; "pretrained" learns the embedding and the parameter head first, on as many
-unlabelled architectures as wanted, and the accuracy head alone on the labelled
-few.
+Two ways: "joint", the paper's, minimises all losses at once; "pretrained"
+learns the embedding and the parameter head first, on as many unlabelled
+architectures as wanted, and the accuracy head alone on the labelled few.
 """
 
 from __future__ import annotations
@@ -29,6 +28,7 @@ MODES = ("pretrained", "joint")
 MIN_LABELS = 8
 
 _BATCH_SIZE = 256
+_LEARNING_RATE = 1e-2  # at the start
 # Chosen on held-out networks of three spaces and on the demonstration's labels,
 # from 24 to 200 of them: the strong decay, with labels in standard units, is
 # what small corpora need.
@@ -85,6 +85,8 @@ def train_embedding(
     seed: int,
     mode: str = "pretrained",
     num_heads: int = 5,
+    num_architectures: int = 8192,
+    epochs: int = 30,
 ) -> ArchitectureAutoencoder:
     """An embedding of a space, with its heads.
 
@@ -97,8 +99,10 @@ def train_embedding(
       count_params: exact parameters of a member; by default `cost.num_params`
         with the space's input shape and classes.
       seed: of everything random in here.
-      mode: see `fit_autoencoder`.
+      mode: "pretrained" or "joint", see above.
       num_heads: members of the accuracy ensemble.
+      num_architectures: unlabelled ones that it learns from.
+      epochs: passes over these.
 
     Raises:
       TypeError: what it is trained around is no `Architecture`.
@@ -114,15 +118,14 @@ def train_embedding(
     seed = plain_seed(seed)
     keras.utils.set_random_seed(seed)
     autoencoder = ArchitectureAutoencoder(space, num_heads=num_heads)
-    mix = unlabelled_mix(space, around, 8192, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
     fit_autoencoder(
         autoencoder,
-        mix,
-        records,
+        unlabelled_mix(space, around, num_architectures, rng),
         count_params,
         seed=seed,
-        epochs=30,
-        mode=mode,
+        epochs=epochs,
+        records=records if mode == "joint" else (),
     )
     if records and mode == "pretrained":
         head = autoencoder.accuracy_head
@@ -133,39 +136,34 @@ def train_embedding(
 def fit_autoencoder(
     autoencoder: ArchitectureAutoencoder,
     architectures: Sequence[Architecture],
-    records: Sequence[Record],
     count_params: CountParams,
     *,
     seed: int,
     epochs: int,
-    mode: str = "pretrained",
-    learning_rate: float = 1e-2,
+    records: Sequence[Record] = (),
 ) -> dict[str, list[float]]:
     """Trains the autoencoder; what it learnt before is the start.
 
     Args:
       autoencoder: trained in place.
       architectures: unlabelled members of the space.
-      records: labelled members, from which mode "joint" learns; the other
-        leaves the accuracy head to `fit_ensemble_head`.
       count_params: exact parameters of a member.
       seed: of batches, noise and what each member leaves out.
       epochs: passes over `architectures`.
-      mode: "pretrained" or "joint".
-      learning_rate: peak of Adam; decays to zero by a half cosine.
+      records: labelled members, from which the accuracy head learns jointly;
+        without any it is left to `fit_ensemble_head`.
 
     Returns:
       The Keras history: losses, one value an epoch.
 
     Raises:
-      ValueError: the mode is unknown, or there are too few labels to fit on.
+      ValueError: there are too few labels to fit on.
     """
-    check_mode(mode)
     keras.utils.set_random_seed(plain_seed(seed))
     members = list(architectures)
     targets = np.full((len(members), autoencoder.num_heads), np.nan, np.float32)
     accuracy_weight = 0.0
-    if mode == "joint":
+    if records:
         head = autoencoder.accuracy_head
         labelled, labels = _labels(head, records, "accuracy")
         label_targets = _ensemble_targets(head, labels, seed)
@@ -181,7 +179,7 @@ def fit_autoencoder(
         "log_params": np.log10(np.asarray(counts, np.float32)),
         "accuracy": targets,
     }
-    optimizer = _adam(learning_rate, epochs, len(members))
+    optimizer = _adam(epochs, len(members))
     autoencoder.compile(
         optimizer,
         loss={
@@ -212,7 +210,7 @@ def fit_autoencoder(
         ],
         verbose=0,
     )
-    if mode == "joint":
+    if records:
         _calibrate(autoencoder, head, labelled, label_targets, labels)
     return history.history
 
@@ -225,7 +223,6 @@ def fit_cost_head(
     *,
     seed: int,
     epochs: int,
-    learning_rate: float = 1e-2,
 ) -> None:
     """Trains a head for a further cost on the embedding as it is.
 
@@ -236,12 +233,11 @@ def fit_cost_head(
       cost: of a member, positive; a sum over its layers.
       seed: of the batches.
       epochs: passes over `architectures`.
-      learning_rate: peak of Adam; decays to zero by a half cosine.
     """
     keras.utils.set_random_seed(plain_seed(seed))
     z = autoencoder.encode(architectures)
     costs = np.array([[cost(a)] for a in architectures], np.float64)
-    optimizer = _adam(learning_rate, epochs, len(z))
+    optimizer = _adam(epochs, len(z))
     head.compile(optimizer, loss="mean_squared_error")
     optimizer.build(head.trainable_variables)
     head.fit(
@@ -425,9 +421,9 @@ def _masked_squared_error(labels, members):
     return keras.ops.mean(error**2, axis=-1)
 
 
-def _adam(learning_rate: float, epochs: int, num: int):
-    """Adam for so many passes over so many examples."""
+def _adam(epochs: int, num: int):
+    """Adam for so many passes over so many examples, decaying to zero."""
     steps = epochs * math.ceil(num / _BATCH_SIZE)
     return keras.optimizers.Adam(
-        keras.optimizers.schedules.CosineDecay(learning_rate, steps)
+        keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, steps)
     )

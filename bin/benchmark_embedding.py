@@ -194,11 +194,10 @@ def _measure(problem, variant: str, seed: int, output: pathlib.Path) -> dict:
     fitting.fit_autoencoder(
         autoencoder,
         seen,
-        records[:_NUM_LABELS],
         benchmark.count_params,
         seed=seed,
         epochs=_EPOCHS.value,
-        mode="joint" if variant == "joint" else "pretrained",
+        records=records[:_NUM_LABELS] if variant == "joint" else (),
     )
     num_steps = NUM_STEPS * (_FAR if variant == "far" else 1)
     results = {

@@ -20,6 +20,7 @@ from archcomp_tf.fitting import (
 from archcomp_tf.ledger import SearchResult
 from archcomp_tf.limits import Limits
 from archcomp_tf.objective import Budget, LogParams, Tolerance
+from archcomp_tf.ranges import MAX_SEED
 from archcomp_tf.samples import initial_samples
 from archcomp_tf.search_space import SearchSpace
 
@@ -47,7 +48,7 @@ def _trained():
     keras.utils.set_random_seed(0)
     model = ArchitectureAutoencoder(SPACE, channels=6, width=32)
     members = unlabelled_mix(SPACE, [TEACHER], 2048, np.random.default_rng(0))
-    fit_autoencoder(model, members, [], COUNT, seed=0, epochs=40)
+    fit_autoencoder(model, members, COUNT, seed=0, epochs=40)
     return model
 
 
@@ -497,12 +498,33 @@ def test_what_stands_in_for_proposals_keeps_to_the_limits_too():
         keeps=keeps,
         autoencoder=_embedding(),
     )
-    # It may take seconds.
+    # It may take seconds, also for whoever looks at the result.
+    assert result.best and result.pareto and repr(result)
     assert len(asked) == len(set(asked))
     kept = [keeps(r.architecture) for r in result.history]
     assert not all(kept[:16]) and len(kept) == 24
     assert all(kept[16:])
     assert keeps(result.best.architecture)
+
+
+def test_every_seed_that_is_taken_searches_to_the_end():
+    result = search(
+        SPACE,
+        evaluate,
+        num_labels=12,
+        objective=LogParams(),
+        seed=MAX_SEED,
+        autoencoder=_embedding(),
+    )
+    assert len(result.history) == 12
+    with pytest.raises(ValueError, match=f"{MAX_SEED}; got {MAX_SEED + 1}"):
+        search(
+            SPACE,
+            evaluate,
+            num_labels=12,
+            objective=LogParams(),
+            seed=MAX_SEED + 1,
+        )
 
 
 def test_what_fails_is_made_up_for_before_anything_is_learnt():

@@ -40,5 +40,5 @@ def trained():
     """An embedding of the space; its accuracy head is not fitted."""
     keras.utils.set_random_seed(0)
     autoencoder = ArchitectureAutoencoder(SPACE, channels=6, width=32)
-    fit_autoencoder(autoencoder, members(2048), [], COUNT, seed=0, epochs=60)
+    fit_autoencoder(autoencoder, members(2048), COUNT, seed=0, epochs=60)
     return autoencoder

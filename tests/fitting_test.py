@@ -188,11 +188,10 @@ def test_joint_training_fits_the_labels_too():
     fit_autoencoder(
         autoencoder,
         members(1024),
-        labelled,
         COUNT,
         seed=0,
         epochs=30,
-        mode="joint",
+        records=labelled,
     )
     accuracy, spread, _ = autoencoder.predict_heads(
         [r.architecture for r in labelled]
@@ -284,8 +283,6 @@ def test_a_target_that_is_not_finite_is_named_by_its_record(trained, latency):
         fit_ensemble_head(trained, head, labelled, seed=0, target="latency_ms")
 
 
-def test_an_unknown_mode_is_refused(trained):
+def test_an_unknown_mode_is_refused():
     with pytest.raises(ValueError, match="got 'together'"):
-        fit_autoencoder(
-            trained, [], [], COUNT, seed=0, epochs=1, mode="together"
-        )
+        train_embedding(SPACE, seed=0, mode="together")
