@@ -43,7 +43,7 @@ def train_controls(run: Run) -> dict[str, Any]:
     around = "around" if run.named_architecture else "width"
     networks = {f"{around}_scaled": scaled(teacher)}
     if random := _random_search(run):
-        networks["random_search"] = best_of(run, random).architecture.compact
+        networks["random_search"] = best_of(run, random)
     swapped = run.space.swapped(teacher)
     for name in run.config.student.controls:
         if name in TEACHERS:

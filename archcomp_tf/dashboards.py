@@ -27,7 +27,7 @@ from archcomp_tf.latent import LatentMap
 from archcomp_tf.ledger import SearchResult
 
 _METRICS = ("accuracy", "log10_params")
-_STRIDE = 4  # every so many steps of a descent are in the projector
+_STRIDE = 4  # steps of a descent between two that are in the projector
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,9 +241,8 @@ def write_embedding(
     ]
     points = [*latent.z]
     num_steps, num_descents = latent.decoded.shape
-    for at in itertools.product(
-        range(0, num_steps, _STRIDE), range(num_descents)
-    ):
+    steps = [*range(0, num_steps - 1, _STRIDE), num_steps - 1]
+    for at in itertools.product(steps, range(num_descents)):
         step, descent = at
         start = "a label" if descent else "the teacher"
         rows.append(

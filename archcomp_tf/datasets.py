@@ -134,7 +134,7 @@ def load(
 def of(
     data: Dataset | tuple | Iterable,
     *,
-    validation_fraction: float = 0.1,
+    validation_fraction: float = 0.2,
     test_fraction: float = 0.1,
     seed: int = 0,
 ) -> Dataset:

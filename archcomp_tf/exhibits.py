@@ -115,7 +115,10 @@ def map_section(
         for name, values in zip(("first", "second"), points.T, strict=True)
     ]
     lines = [
-        Line(path[::4], "descent" if index else "descent first")
+        Line(
+            np.concatenate([path[:-1:4], path[-1:]]),
+            "descent" if index else "descent first",
+        )
         for index, path in enumerate(paths.swapaxes(0, 1))
     ]
     over = _descent_ends(latent, paths[-1])

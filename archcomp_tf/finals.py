@@ -17,7 +17,6 @@ import keras
 import numpy as np
 
 from archcomp_tf.architecture import Architecture
-from archcomp_tf.corpus import Record
 from archcomp_tf.dashboards import write_scalars
 from archcomp_tf.export import save_keras
 from archcomp_tf.inference import seems_chance
@@ -40,7 +39,7 @@ def folder_of(network: Mapping[str, Any]) -> str:
     return f"students/{network['fingerprint']}"
 
 
-def best_of(run: Run, result: SearchResult) -> Record:
+def best_of(run: Run, result: SearchResult) -> Architecture:
     """The best of a search, after its best few are trained to the end.
 
     The first of many labels after a brief training is, often enough, only
@@ -61,7 +60,7 @@ def best_of(run: Run, result: SearchResult) -> Record:
     }
     if len(finalists) == 1:  # trained when it is the student
         (only,) = finalists.values()
-        return only
+        return only.architecture.compact
     objective, seeds = run.final_objective, _seeds(run)
     names = list(finalists)
     for num_seeds, num in enumerate(run.finalists_by_seed, 1):
@@ -74,8 +73,7 @@ def best_of(run: Run, result: SearchResult) -> Record:
             size = finalists[name].num_params
             scores[name] = objective(network.mean_accuracy, size), -size
         names = sorted(scores, key=scores.get, reverse=True)
-    accuracy = trained[names[0]].mean_accuracy
-    return dataclasses.replace(finalists[names[0]], accuracy=accuracy)
+    return finalists[names[0]].architecture.compact
 
 
 def train_student(run: Run) -> dict[str, Any]:

@@ -54,9 +54,9 @@ def checked(
       num_workers: processes that will label side by side.
 
     Raises:
-      UnsupportedModelError: it has no graph, or cannot be loaded again.
+      UnsupportedModelError: it has no graph.
       ConfigError: what it makes of images first does not fit into memory.
-      ValueError: it does not fit the data.
+      ValueError: it does not fit the data, or cannot be loaded again.
     """
     ends(model)  # refuses several inputs or outputs, and what has no graph
     if isinstance(getattr(model, "output", None), dict):

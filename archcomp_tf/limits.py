@@ -15,6 +15,8 @@ from archcomp_tf import cost
 from archcomp_tf.architecture import Architecture
 from archcomp_tf.builder import build
 from archcomp_tf.layer import Shape
+from archcomp_tf.litert import file_bytes
+from archcomp_tf.measurement import latency_ms
 from archcomp_tf.objective import Budget, Objective, Tolerance
 
 # Name of a limit -> the cost of (architecture, input_shape, num_classes).
@@ -24,17 +26,12 @@ Costs = Mapping[str, Callable[[Architecture, Shape, int], float]]
 def _file_bytes(
     architecture: Architecture, input_shape: Shape, num_classes: int
 ) -> int:
-    # Loaded late: a config that has no such limit needs no TensorFlow.
-    from archcomp_tf.litert import file_bytes
-
     return file_bytes(build(architecture, input_shape, num_classes))
 
 
 def _latency_ms(
     architecture: Architecture, input_shape: Shape, num_classes: int
 ) -> float:
-    from archcomp_tf.measurement import latency_ms
-
     return latency_ms(build(architecture, input_shape, num_classes))
 
 

@@ -27,9 +27,6 @@ _THREADS = (
 _ENVIRONMENT = {
     # With more, small networks wait for threads longer than they compute.
     "TF_NUM_INTEROP_THREADS": "1",
-    # No process is to take the whole memory of a GPU.
-    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
 }
 
 

@@ -43,6 +43,10 @@ def silent_stderr() -> Iterator[None]:
 def load_keras() -> None:
     """Loads Keras, with its backend, in silence."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # A GPU is shared with the processes that train side by side: none is to
+    # take the whole of its memory.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     with silent_stderr():
         import keras  # noqa: F401
 

@@ -132,7 +132,7 @@ def run_search(run: Run) -> dict[str, Any]:
         "num_labels": len(result.history) - len(run.known),
         "num_known": len(run.known),
         "num_rounds": len(result.traces),
-        "best": str(best_of(run, result).architecture.compact),
+        "best": str(best_of(run, result)),
         "predictions": result.predictions,
         "accuracy_spearman": proposals_spearman(result),
     }

@@ -2,21 +2,23 @@
 
     config.json                  what is being run, and where; another "what"
                                  is refused
-    teacher/                     model.keras, logits.npy
+    teacher/                     model.keras, logits.npy; training.npz of one
+                                 that is trained here
     corpus/                      records.jsonl, every label; known.jsonl, those
                                  of another run
     autoencoder/                 model.keras
     search/                      records.jsonl, latent.npz, embedding.keras,
                                  embedding/, costs.json
-    students/<fingerprint>/      model.keras; controls' too; the student's files
+    students/<fingerprint>/      model.keras; controls' too; <recipe>/, each
+                                 training; of the student its files and tuning/
     controls/                    stage.json alone: its networks are in students/
     report/                      report.html, results.json, RESULTS.md
     tensorboard/                 scalars of every stage, the embedding
     hparams/                     a table of labels and trials, for TensorBoard
     lock                         held by the process that runs a stage
 
-Whatever a stage writes appears whole or not at all, see `atomic.py`.  A stage
-is done when its `stage.json` is there.
+What a later stage reads appears whole or not at all, see `atomic.py`; of
+records.jsonl, line by line.  A stage is done when its `stage.json` is there.
 
 Only the standard library is needed here.
 """

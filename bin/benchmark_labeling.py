@@ -144,14 +144,19 @@ def _networks(num: int | None = None):
 
 
 def _labels(task, networks, path=None) -> list[float]:
+    """NaN where a label failed."""
     import contextlib
 
     from archcomp_tf.corpus import Corpus
-    from archcomp_tf.labeling import Labeler
+    from archcomp_tf.labeling import Labeler, LabelError
 
     labeler = Labeler(task, Corpus(path), num_workers=_WORKERS.value)
     with contextlib.closing(labeler):
-        return labeler(networks)
+        labels = labeler(networks)
+    return [
+        float("nan") if isinstance(label, LabelError) else label
+        for label in labels
+    ]
 
 
 def _plain_label(architecture, data, seed: int) -> float:
@@ -268,7 +273,7 @@ def _rank() -> dict:
     labels = _labels(task, pool)
     front: list[Architecture] = []
     for start in range(0, len(pool), 4):
-        best = np.argmax(labels[start : start + 4])
+        best = np.nanargmax(labels[start : start + 4])
         front.append(pool[start + int(best)])
     brief = [
         _labels(dataclasses.replace(task, seed=seed), front) for seed in (0, 1)

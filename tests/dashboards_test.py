@@ -169,7 +169,7 @@ def test_rows_that_were_there_before_are_gone(tmp_path):
 
 
 def test_the_projector_finds_points_and_what_they_are(tmp_path):
-    labelled, latent = findings.labelled(), findings.latent()
+    labelled, latent = findings.labelled(), findings.latent(num_steps=10)
     folder = tmp_path / "embedding"
     dashboards.write_embedding(folder, labelled, latent)
     config = projector.ProjectorConfig()
@@ -180,11 +180,11 @@ def test_the_projector_finds_points_and_what_they_are(tmp_path):
     assert header == [
         *("architecture", "point", "step", "accuracy", "log10_params")
     ]
-    # Three descents of nine steps, of which every fourth is shown.
-    assert len(points) == len(rows) == len(labelled) + 3 * 3
+    # Three descents of ten steps: every fourth is shown, and the last.
+    assert len(points) == len(rows) == len(labelled) + 3 * 4
     np.testing.assert_allclose(points[: len(labelled)], latent.z, rtol=1e-5)
-    np.testing.assert_allclose(points[-1], latent.paths[8, 2], rtol=1e-5)
-    assert rows[-1] == ["conv3x3-7", "descent from a label", "8", "0.75", "3"]
+    np.testing.assert_allclose(points[-1], latent.paths[9, 2], rtol=1e-5)
+    assert rows[-1] == ["conv3x3-7", "descent from a label", "9", "0.75", "3"]
     assert rows[-3][1] == "descent from the teacher"
     record = labelled[2]
     assert rows[2] == [

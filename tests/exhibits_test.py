@@ -80,6 +80,25 @@ def test_the_map_has_two_panels_with_every_network_and_the_descents():
     assert sum("first" in line.styles for line in lines) == 2
 
 
+def test_a_descent_is_drawn_to_its_end_whatever_its_length():
+    texts = [
+        map_section(findings.labelled(), findings.latent(num_steps=num), "")
+        for num in (9, 10)
+    ]
+    nine, ten = (
+        [
+            element.attributes["points"].split()
+            for element in markup.elements(text)
+            if element.tag == "polyline"
+        ]
+        for text in texts
+    )
+    # The same straight ways, in other steps.
+    assert [line[-1] for line in nine] == [line[-1] for line in ten]
+    assert {len(line) for line in nine} == {3}
+    assert {len(line) for line in ten} == {4}
+
+
 def test_predictions_stand_over_the_truth_beside_the_line_of_agreement():
     labelled, predictions = findings.labelled(), findings.predictions()
     text = predictions_section(labelled, predictions, 0.625)

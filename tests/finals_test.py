@@ -61,7 +61,7 @@ def trained(monkeypatch):
 def test_of_the_finalists_the_best_after_long_trainings_wins(tmp_path, trained):
     run = _run(tmp_path, **{"student.num_finalists": 3})
     best = finals.best_of(run, _result(run, (0.5, 0.6, 0.4, 0.3)))
-    assert best.architecture == NETWORKS[2] and best.accuracy == 0.9
+    assert best == NETWORKS[2]
     # The three best labels, the last of them the best in the end.
     assert trained[0][0] == [NETWORKS[i] for i in (1, 0, 2)]
 
@@ -70,7 +70,7 @@ def test_each_further_seed_is_for_the_better_half(tmp_path, trained):
     changes = {"student.num_finalists": 4, "student.num_seeds": 4}
     run = _run(tmp_path, **changes)
     best = finals.best_of(run, _result(run, (0.5, 0.6, 0.4, 0.3)))
-    assert best.architecture == NETWORKS[2] and best.accuracy == 0.9
+    assert best == NETWORKS[2]
     assert trained == [
         ([NETWORKS[i] for i in (1, 0, 2, 3)], [0]),
         ([NETWORKS[i] for i in (2, 0)], [0, 1000]),
@@ -90,13 +90,13 @@ def test_what_finalists_may_lose_is_lost_from_the_teacher_as_it_is(
     run.workdir.finish_stage("teacher", teacher)
     best = finals.best_of(run, _result(run, (0.5, 0.6, 0.4, 0.3)))
     # 0.8 and 0.9 are enough; 0.7 and 0.6 are not, the last of them smallest.
-    assert best.architecture == NETWORKS[0] and best.accuracy == 0.8
+    assert best == NETWORKS[0]
 
 
 def test_a_single_finalist_has_nothing_to_win_against(tmp_path, trained):
     run = _run(tmp_path, **{"student.num_finalists": 1})
     best = finals.best_of(run, _result(run, (0.5, 0.6, 0.4, 0.3)))
-    assert best.architecture == NETWORKS[1] and best.accuracy == 0.6
+    assert best == NETWORKS[1]
     assert not trained
 
 
