@@ -30,7 +30,7 @@ from archcomp_tf.descent import neighbours
 from archcomp_tf.environment import check_installed
 from archcomp_tf.fitting import train_embedding
 from archcomp_tf.ledger import Evaluate, Ledger, SearchResult, score
-from archcomp_tf.objective import Objective
+from archcomp_tf.objective import Budget, Objective
 from archcomp_tf.ranges import plain_seed
 from archcomp_tf.samples import (
     Excess,
@@ -102,9 +102,9 @@ def width_scaling(
     """Labels the teacher with all widths scaled by the same factor.
 
     The factors are spread evenly, on a logarithmic scale, between the
-    teacher's width and the width at which its widest layer has one filter.
-    The networks need not be members of the space; where two factors give the
-    same one, there are fewer labels.
+    teacher's width, or the largest that a budget allows, and the width at which
+    its widest layer has one filter.  The networks need not be members of the
+    space; where two factors give the same one, there are fewer labels.
 
     Args:
       space: gives the images' shape and the classes.
@@ -116,12 +116,24 @@ def width_scaling(
       count_params: exact parameters of a network.
     """
     del seed
+    ledger = _ledger(space, evaluate, count_params, num_labels, objective)
+    count_params = count_params or space.count_params
+    highest = 1.0
+    if isinstance(objective, Budget):  # nobody would train what is above it
+        highest = max(
+            (
+                factor
+                for factor in _factors(teacher)
+                if count_params(teacher.scale_width(factor))
+                <= objective.max_params
+            ),
+            default=highest,
+        )
     widest = max(layer.filters for layer in teacher.layers)
     scaled = {}
-    for factor in np.geomspace(1, 1 / max(2, widest), num_labels):
+    for factor in np.geomspace(highest, 1 / max(2, widest), num_labels):
         architecture = teacher.scale_width(float(factor))
         scaled[architecture.fingerprint] = architecture
-    ledger = _ledger(space, evaluate, count_params, num_labels, objective)
     ledger.label(list(scaled.values()))
     return ledger.result()
 
@@ -492,19 +504,23 @@ def scaled_to(
       target_params: the size wanted.
       count_params: exact parameters of a network.
     """
-    # Between two of these factors no width changes, so that one factor from
-    # each gap gives every network there is.  Not a bisection: a shortcut that
-    # needs no projection at some width makes the wider network the smaller.
-    widths = {layer.filters for layer in teacher.layers}
-    edges = sorted({(k + 0.5) / w for w in widths for k in range(w)} | {0, 1})
-    scaled = {teacher} | {
-        teacher.scale_width((low + high) / 2)
-        for low, high in itertools.pairwise(edges)
-    }
+    # Not a bisection: a shortcut that needs no projection at some width makes
+    # the wider network the smaller.
+    scaled = {teacher.scale_width(factor) for factor in _factors(teacher)}
     return min(
         sorted(scaled, key=str),
         key=lambda a: abs(math.log(count_params(a) / target_params)),
     )
+
+
+def _factors(teacher: Architecture) -> list[float]:
+    """Factors of width, one for each network that there is, the lowest first.
+
+    Between two of the edges no width changes.
+    """
+    widths = {layer.filters for layer in teacher.layers}
+    edges = sorted({(k + 0.5) / w for w in widths for k in range(w)} | {0, 1})
+    return [(low + high) / 2 for low, high in itertools.pairwise(edges)] + [1.0]
 
 
 def _ledger(

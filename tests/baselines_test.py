@@ -222,6 +222,21 @@ def test_width_scaling_labels_no_network_twice():
     assert widths == [(4, 2), (3, 2), (3, 1), (2, 1), (1, 1)]
 
 
+@pytest.mark.parametrize("share", [0.9, 0.05, 1e-6])
+def test_width_scaling_begins_with_the_largest_that_a_budget_allows(share):
+    smallest = _count_params(TEACHER.scale_width(0))
+    limit = max(share * _count_params(TEACHER), smallest)
+    networks = [
+        r.architecture for r in _width_scaling(objective=Budget(limit)).history
+    ]
+    sizes = [_count_params(network) for network in networks]
+    assert sizes[0] == max(
+        size for size in map(_count_params, _scalings(TEACHER)) if size <= limit
+    )
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] == smallest
+
+
 def _scalings(teacher: Architecture) -> list[Architecture]:
     """Every network that some factor from 0 to 1 scales the teacher to."""
     # The factors at which some width is rounded to another number.
