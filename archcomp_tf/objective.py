@@ -15,7 +15,9 @@ where the objective is made: before a label is paid for.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -148,6 +150,17 @@ class N2NReward:
 Objective = LogParams | Tolerance | Budget | N2NReward
 
 
+@functools.cache  # each further search traces nothing
+def _gradient(objective_type: type[Objective]) -> Callable:
+    """(points `[B, 2]`, fields) -> ((sum, values), gradient), compiled."""
+
+    def promised(points, fields):
+        value = objective_type.relaxed(points[:, 0], points[:, 1], **fields)
+        return keras.ops.sum(value), value
+
+    return compiled(value_and_grad(promised))
+
+
 def check_objective(objective: Any) -> None:
     """Raises TypeError for what has not the two forms of an objective.
 
@@ -180,10 +193,6 @@ def check_objective(objective: Any) -> None:
                 f"parameters to be finite; got {value}."
             )
 
-    def promised(points, fields):
-        value = type(objective).relaxed(points[:, 0], points[:, 1], **fields)
-        return keras.ops.sum(value), value
-
     try:
         points = keras.ops.ones((2, 2), "float32")
         fields = {
@@ -192,9 +201,7 @@ def check_objective(objective: Any) -> None:
             )
             for field in dataclasses.fields(objective)
         }
-        (_, value), gradient = compiled(value_and_grad(promised))(
-            points, fields
-        )
+        (_, value), gradient = _gradient(type(objective))(points, fields)
     except Exception as error:
         raise TypeError(
             f"{name}.relaxed cannot be descended; expected a staticmethod of "
