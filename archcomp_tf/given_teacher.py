@@ -25,6 +25,24 @@ _NAMES = ("name", "keras_history", "input_layers", "output_layers", "seed")
 _NO_LAYERS = ("build_config", "compile_config")
 
 
+def load_teacher(path: str | os.PathLike) -> keras.Model:
+    """The model of a `.keras` file.
+
+    Raises:
+      ConfigError: it has layers that are not known here.
+    """
+    try:
+        return keras.models.load_model(path, compile=False)
+    except TypeError as error:  # a page, with all of its config
+        reason = str(error).rpartition("Exception encountered: ")[2]
+        reason = reason.partition(" Full object config")[0]
+        raise ConfigError(
+            f"{path} cannot be loaded: {reason.partition(chr(10))[0]} "
+            "Layers of one's own are known to a program that imports them and "
+            "calls archcomp_tf.compress."
+        ) from error
+
+
 def file_digest(path: str | os.PathLike) -> str:
     """Tells a file, such as a `.keras` file, from others by its bytes."""
     return digest_of(np.fromfile(path, np.uint8))

@@ -37,6 +37,7 @@ from archcomp_tf.embedding import learn_embedding
 from archcomp_tf.environment import environment
 from archcomp_tf.finals import folder_of, train_student
 from archcomp_tf.forecast import forecast, forecast_lines
+from archcomp_tf.given_teacher import load_teacher
 from archcomp_tf.keras_graph import ends
 from archcomp_tf.limits import Limits
 from archcomp_tf.objective import Objective
@@ -150,7 +151,7 @@ def compress(
             f"it); got {objective!r}."
         )
     if isinstance(teacher, str | os.PathLike):
-        teacher = keras.models.load_model(teacher, compile=False)
+        teacher = load_teacher(teacher)
     ends(teacher)  # refuses what is no model, or has no graph
     name, given = dataset, None
     if isinstance(dataset, os.PathLike):

@@ -28,7 +28,12 @@ from archcomp_tf.config import (
 )
 from archcomp_tf.corpus import OK, Corpus, Record, check_sizes, write_records
 from archcomp_tf.datasets import Dataset
-from archcomp_tf.given_teacher import checked, file_digest, model_digest
+from archcomp_tf.given_teacher import (
+    checked,
+    file_digest,
+    load_teacher,
+    model_digest,
+)
 from archcomp_tf.importer import from_keras
 from archcomp_tf.keras_graph import UnsupportedModelError
 from archcomp_tf.labeling import Labeler
@@ -180,7 +185,7 @@ class Run:
                 )
             if not settings.model:
                 return None
-            model = _loaded(settings.model)
+            model = load_teacher(settings.model)
         return checked(model, self.dataset, self.config.num_workers)
 
     @functools.cached_property
@@ -427,15 +432,3 @@ class Run:
             "num_params": cost.num_params(architecture, *shape),
             "num_flops": cost.num_flops(architecture, *shape),
         }
-
-
-def _loaded(path: str) -> keras.Model:
-    """The model of a `.keras` file."""
-    try:
-        return keras.models.load_model(path, compile=False)
-    except TypeError as error:  # a page, with all of its config
-        raise ConfigError(
-            f"{path} cannot be loaded: {str(error).partition(chr(10))[0]} "
-            "Layers of one's own are known to a program that imports them and "
-            "calls archcomp_tf.compress."
-        ) from error

@@ -25,6 +25,22 @@ def _teacher(*front):
     )
 
 
+class _Doubled(layers.Layer):
+    """A layer of a person's own, which Keras is not told of."""
+
+    def call(self, x):
+        return 2 * x
+
+
+def test_a_file_with_layers_that_are_not_known_says_who_knows_them(tmp_path):
+    _teacher().save(tmp_path / "plain.keras")
+    loaded = given_teacher.load_teacher(tmp_path / "plain.keras")
+    assert loaded.output_shape == (None, tiny.NUM_CLASSES)
+    _teacher(_Doubled()).save(tmp_path / "own.keras")
+    with pytest.raises(ConfigError, match="own.keras .* class '_Doubled'"):
+        given_teacher.load_teacher(tmp_path / "own.keras")
+
+
 def test_images_that_do_not_fit_into_memory_are_refused(monkeypatch):
     teacher = _teacher(layers.Resizing(512, 512))
     # Here, shared by two processes that label and by two that train for long,
