@@ -29,6 +29,7 @@ from archcomp_tf.descent import (
     Descent,
     descent_starts,
     neighbours,
+    passed_through,
     propose,
 )
 from archcomp_tf.fitting import (
@@ -225,10 +226,16 @@ def search(
             seed=(seed + len(ledger.records)) % (MAX_SEED + 1),
         )
         ranked = [record.architecture for record in ledger.result().ranked]
-        proposals, predicted, trace = propose(
+        found, trace = passed_through(
             descent,
             descent_starts(space, ranked, teacher, num_starts, rng),
-            neighbours(space, ranked, num_neighbours, rng),
+            aim,
+            num_steps,
+            learning_rate,
+        )
+        proposals, predicted = propose(
+            autoencoder,
+            [*neighbours(space, ranked, num_neighbours, rng), *found],
             ledger.records,
             aim,
             wanted,
@@ -238,8 +245,6 @@ def search(
             keeps=keeps,
             excess=excess,
             doubts=doubts,
-            num_steps=num_steps,
-            learning_rate=learning_rate,
         )
         traces.append(trace)
         predictions |= predicted

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -283,10 +283,40 @@ def doubt(z: np.ndarray, labelled: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(1 - known, 0))
 
 
-def propose(
+def passed_through(
     descent: Descent,
     starts: Sequence[Architecture],
-    others: Sequence[Architecture],
+    objectives: Objective | Sequence[Objective],
+    num_steps: int = NUM_STEPS,
+    learning_rate: float = LEARNING_RATE,
+) -> tuple[list[Architecture], np.ndarray]:
+    """The networks that descents come by, from their starts to their ends.
+
+    Args:
+      descent: over the embedding and its heads.
+      starts: members that the descents start from.
+      objectives: see `Descent`.
+      num_steps: of each.
+      learning_rate: of each.
+
+    Returns:
+      Different members, the starts among them, and the mean objective step by
+      step `[num_steps]`; of no starts nothing.
+    """
+    if not starts:
+        return [], np.zeros(0)
+    autoencoder = descent.autoencoder
+    z, trace = descent(
+        autoencoder.encode(starts), objectives, num_steps, learning_rate
+    )
+    path = np.concatenate([trace["z"].reshape(-1, z.shape[-1]), z])
+    members = {a.fingerprint: a for a in autoencoder.decode(path)}
+    return list(members.values()), trace["objective"].mean(axis=1)
+
+
+def propose(
+    autoencoder: ArchitectureAutoencoder,
+    candidates: Iterable[Architecture],
     records: Sequence[Record],
     objective: Objective,
     num: int,
@@ -297,9 +327,7 @@ def propose(
     keeps: Keeps = keeps_all,
     excess: Excess = no_excess,
     doubts: bool = True,
-    num_steps: int = NUM_STEPS,
-    learning_rate: float = LEARNING_RATE,
-) -> tuple[list[Architecture], dict[str, float], np.ndarray]:
+) -> tuple[list[Architecture], dict[str, float]]:
     """New architectures that the heads expect most of, or may be wrong about.
 
     Every other proposal, the first among them, is what the accuracy head
@@ -308,46 +336,38 @@ def propose(
     expects most of.
 
     Args:
-      descent: of the objective's class, over the embedding and its heads.
-      starts: members that the descent starts from.
-      others: members that are candidates beside what the descent finds.
+      autoencoder: embedding and heads.
+      candidates: members, such as those that descents passed through.
       records: of members, which are not proposed; those that did not fail are
         what the accuracy head was fitted on.
       objective: what to improve.
       num: how many to give at most.
       count_params: exact parameters of a member.
-      first_of: groups of members, each of one network made narrower; the best
-        expected of each group is proposed before anything else.  A wider one
-        is expected to be no worse than a narrower one, for a few labels of
-        other networks tell less of these than that does.
+      first_of: groups of members, each of one network made narrower, which are
+        candidates too; the best expected of each group is proposed before
+        anything else.  A wider one is expected to be no worse than a narrower
+        one, for a few labels of other networks tell less of these than that
+        does.
       num_before: how many were proposed in earlier rounds, so that expectation
         and doubt keep taking turns.
       keeps: whether a member may be proposed; asked of the best alone, since
         it may have to build the network.
       excess: one of which it is above 1 is not proposed.
       doubts: see above.
-      num_steps: of the descent.
-      learning_rate: of the descent.
 
     Returns:
-      Up to `num` members; the predicted accuracy of each by fingerprint; the
-      mean objective along the descent `[num_steps]`.
+      Up to `num` members; the predicted accuracy of each by fingerprint.
     """
-    candidates = {a.fingerprint: a for a in itertools.chain(*first_of, others)}
-    trace = np.zeros(0)
-    if starts:
-        found, steps = _decoded_paths(
-            descent, starts, objective, num_steps, learning_rate
-        )
-        candidates |= {a.fingerprint: a for a in found}
-        trace = steps["objective"].mean(axis=1)
+    distinct = {
+        a.fingerprint: a for a in itertools.chain(*first_of, candidates)
+    }
     for record in records:
-        candidates.pop(record.architecture.fingerprint, None)
-    members = [a for a in candidates.values() if excess(a) <= 1]
+        distinct.pop(record.architecture.fingerprint, None)
+    members = [a for a in distinct.values() if excess(a) <= 1]
     if not members:
-        return [], {}, trace
+        return [], {}
     labelled = [r.architecture for r in records if r.status == OK]
-    beliefs = _beliefs(descent.autoencoder, members, labelled, doubts)
+    beliefs = _beliefs(autoencoder, members, labelled, doubts)
     sizes = [count_params(a) for a in members]
     rankings = [
         np.argsort(
@@ -376,7 +396,7 @@ def propose(
         if choice is not None:
             chosen.append(choice)
     predictions = {members[i].fingerprint: float(beliefs[0][i]) for i in chosen}
-    return [members[i] for i in chosen], predictions, trace
+    return [members[i] for i in chosen], predictions
 
 
 def _beliefs(
@@ -437,9 +457,6 @@ def predicted_front(
     starts: Sequence[Architecture],
     objectives: Sequence[Objective],
     count_params: CountParams,
-    *,
-    num_steps: int = NUM_STEPS,
-    learning_rate: float = LEARNING_RATE,
 ) -> tuple[Record, ...]:
     """The Pareto front that the heads expect, from one batch of descents.
 
@@ -448,39 +465,18 @@ def predicted_front(
       starts: members that the descent starts from, under each objective.
       objectives: of the descent's class, such as `LogParams` of many weights.
       count_params: exact parameters of a member.
-      num_steps: of the descent.
-      learning_rate: of the descent.
 
     Returns:
       Members with their predicted accuracy and exact parameters, see
       `ledger.pareto_front`.
     """
-    members, _ = _decoded_paths(
+    members, _ = passed_through(
         descent,
         [start for start in starts for _ in objectives],
         [objective for _ in starts for objective in objectives],
-        num_steps,
-        learning_rate,
     )
     accuracies, _, _ = descent.autoencoder.predict_heads(members)
     return pareto_front(
         Record(member, float(accuracy), count_params(member))
         for member, accuracy in zip(members, accuracies, strict=True)
     )
-
-
-def _decoded_paths(
-    descent: Descent,
-    starts: Sequence[Architecture],
-    objectives: Objective | Sequence[Objective],
-    num_steps: int,
-    learning_rate: float,
-) -> tuple[list[Architecture], dict[str, np.ndarray]]:
-    """The different networks on the descents' paths, and the trace."""
-    autoencoder = descent.autoencoder
-    z, trace = descent(
-        autoencoder.encode(starts), objectives, num_steps, learning_rate
-    )
-    path = np.concatenate([trace["z"].reshape(-1, z.shape[-1]), z])
-    members = {a.fingerprint: a for a in autoencoder.decode(path)}
-    return list(members.values()), trace

@@ -12,6 +12,7 @@ from archcomp_tf.descent import (
     descent_starts,
     doubt,
     neighbours,
+    passed_through,
     predicted_front,
     propose,
 )
@@ -145,10 +146,14 @@ def _unlabelled():
 
 def test_proposals_are_new_members_in_the_order_of_their_promise(autoencoder):
     objective = LogParams(0.1)
-    proposals, predicted, trace = propose(
-        Descent(autoencoder, LogParams),
-        [LARGEST] * 8,
-        [],
+    found, trace = passed_through(
+        Descent(autoencoder, LogParams), [LARGEST] * 8, objective
+    )
+    assert trace.shape == (60,)
+    assert found[0] == LARGEST and len(set(found)) == len(found)
+    proposals, predicted = propose(
+        autoencoder,
+        found,
         _records([LARGEST]),
         objective,
         6,
@@ -162,7 +167,12 @@ def test_proposals_are_new_members_in_the_order_of_their_promise(autoencoder):
     assert set(predicted) == set(fingerprints)
     promise = [objective(predicted[a.fingerprint], COUNT(a)) for a in proposals]
     assert promise == sorted(promise, reverse=True)
-    assert trace.shape == (60,)
+
+
+def test_of_no_starts_a_descent_finds_nothing(autoencoder):
+    descent = Descent(autoencoder, LogParams)
+    found, trace = passed_through(descent, [], LogParams())
+    assert found == [] and len(trace) == 0
 
 
 def test_neighbours_are_members_near_the_best():
@@ -211,9 +221,8 @@ def test_proposals_are_what_is_expected_to_be_best_and_what_may_be_in_turn(
     others = _unlabelled()
     labelled = _labelled()
     objective = LogParams(0.1)
-    proposals, predicted, trace = propose(
-        Descent(autoencoder, LogParams),
-        [],
+    proposals, predicted = propose(
+        autoencoder,
         others,
         _records(labelled),
         objective,
@@ -240,14 +249,12 @@ def test_proposals_are_what_is_expected_to_be_best_and_what_may_be_in_turn(
             np.testing.assert_allclose(said, accuracy, rtol=1e-5)
     assert not predicted
     assert len(set(proposals)) == 5 and set(proposals) <= set(others)
-    assert len(trace) == 0
 
 
 def _undoubted(autoencoder, others, num, known=(), **options):
-    """What `propose` gives without descents and doubts."""
+    """What `propose` gives without doubts."""
     return propose(
-        Descent(autoencoder, LogParams),
-        [],
+        autoencoder,
         others,
         _records(_labelled()) + _records(known, status=FAILED),
         LogParams(0.1),
@@ -270,7 +277,7 @@ def _by_promise(autoencoder, members):
 
 def test_without_doubts_proposals_are_what_is_expected_to_be_best(autoencoder):
     others = _unlabelled()
-    proposals, _, _ = _undoubted(autoencoder, others, 5)
+    proposals, _ = _undoubted(autoencoder, others, 5)
     assert proposals == _by_promise(autoencoder, others)[:5]
 
 
@@ -290,18 +297,14 @@ def test_the_best_of_some_comes_first_whatever_is_expected_of_others(
         )
     ]
     first = by_size[int(np.argmax(promise))]
-    proposals, predicted, _ = _undoubted(
-        autoencoder, others, 3, first_of=[worst]
-    )
+    proposals, predicted = _undoubted(autoencoder, others, 3, first_of=[worst])
     assert proposals == [first, *best]
     assert len(predicted) == 3
     # What is labelled already is not proposed again.
-    proposals, _, _ = _undoubted(
-        autoencoder, others, 3, [first], first_of=[worst]
-    )
+    proposals, _ = _undoubted(autoencoder, others, 3, [first], first_of=[worst])
     assert proposals[0] in worst and proposals[0] != first
     # Those of which nothing is allowed leave their place to others.
-    proposals, _, _ = _undoubted(
+    proposals, _ = _undoubted(
         autoencoder,
         others,
         2,
