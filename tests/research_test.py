@@ -18,11 +18,16 @@ _PROGRAMS = {
 _SHORTER = {
     "problem.py": {"Recipe(epochs=epochs)": "Recipe(128, epochs=1)"},
     "compare.py": {
+        "[teacher], seed=0": "num_architectures=256, epochs=1, seed=0",
         "num_labels=24": "num_labels=12",
         "in range(3)": "in range(1)",
         "ddof=1": "ddof=0",
     },
-    "embedding.py": {"60": "16", "num_steps=16": "num_steps=60"},
+    "embedding.py": {
+        "60": "16",
+        "num_steps=16": "num_steps=60",
+        "learnt, seed=0": "learnt, num_architectures=256, epochs=1, seed=0",
+    },
     "target.py": {
         "members[:80]": "members[:12]",
         "60": "9",
