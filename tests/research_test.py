@@ -1,19 +1,12 @@
 """Tests of docs/research.md: its programs run and print what they say."""
 
-import pathlib
 import re
 
 import fresh
+import pages
 import pytest
 
-_ROOT = pathlib.Path(__file__).parent.parent
-_TEXT = (_ROOT / "docs/research.md").read_text()
-_PROGRAMS = {
-    name: source
-    for source, name in re.findall(
-        r"```python\n(# (\w+\.py)\n.*?)```", _TEXT, flags=re.DOTALL
-    )
-}
+_PROGRAMS = pages.programs("research.md")
 # What makes them short enough for a test.
 _SHORTER = {
     "problem.py": {"Recipe(epochs=epochs)": "Recipe(128, epochs=1)"},
@@ -41,16 +34,19 @@ def printed(tmp_path_factory) -> dict[str, str]:
     """Program -> what it printed, all run in one folder."""
     folder = tmp_path_factory.mktemp("research")
     for name, source in _PROGRAMS.items():
-        for old, new in _SHORTER[name].items():
-            assert old in source, f"{name} has no {old!r}"
-            source = source.replace(old, new)
-        (folder / name).write_text(source)
+        (folder / name).write_text(pages.changed(source, _SHORTER[name]))
     return {name: fresh.output(folder / name, cwd=folder) for name in _PROGRAMS}
+
+
+def test_the_programs_are_the_four_that_the_page_names():
+    names = ["problem.py", "compare.py", "embedding.py", "target.py"]
+    assert list(_PROGRAMS) == names
 
 
 @pytest.mark.parametrize("name", ["compare.py", "embedding.py", "target.py"])
 def test_a_program_prints_lines_as_those_of_the_page(printed, name):
-    shown = re.search(rf"\$ python {name}\n((?:    .*\n)+)", _TEXT)[1]
+    page = pages.text("research.md")
+    shown = re.search(rf"\$ python {name}\n((?:    .*\n)+)", page)[1]
 
     def forms(text: str) -> set[str]:
         """The lines, whatever their numbers and networks are."""

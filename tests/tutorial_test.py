@@ -2,22 +2,15 @@
 
 import json
 import pathlib
-import re
 
 import fresh
 import numpy as np
+import pages
 import pytest
 
 from archcomp_tf import datasets
 
-_ROOT = pathlib.Path(__file__).parent.parent
-_TEXT = (_ROOT / "docs/tutorial.md").read_text()
-_PROGRAMS = {
-    name: source
-    for source, name in re.findall(
-        r"```python\n(# (\w+\.py)\n.*?)```", _TEXT, flags=re.DOTALL
-    )
-}
+_PROGRAMS = pages.programs("tutorial.md")
 # What makes them short enough for a test.
 _SHORTER = {
     "model.py": {"epochs=8": "epochs=2"},
@@ -37,10 +30,7 @@ _SHORTER = {
 
 
 def _run(folder: pathlib.Path, name: str, *arguments: str) -> str:
-    source = _PROGRAMS[name]
-    for old, new in _SHORTER[name].items():
-        assert source.count(old) == 1, f"{name} has no single {old!r}"
-        source = source.replace(old, new)
+    source = pages.changed(_PROGRAMS[name], _SHORTER[name])
     (folder / name).write_text(source)
     return fresh.output(folder / name, *arguments, cwd=folder)
 
