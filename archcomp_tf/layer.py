@@ -16,7 +16,7 @@ Only the standard library is needed here.
 from __future__ import annotations
 
 import dataclasses
-import operator
+import numbers
 import re
 from collections.abc import Callable
 from typing import Any
@@ -28,13 +28,11 @@ Shape = tuple[int, ...]
 def positive_integer(value: Any) -> int | None:
     """An integer of any library as an `int`; None for all that is not one.
 
-    True and False are none: they would be written as words.
+    True and False are none, of no library: they would be written as words.
     """
-    try:
-        number = 0 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         return None
-    return number if number > 0 else None
+    return int(value) if value > 0 else None
 
 
 def image_shape(shape: Any) -> Shape:

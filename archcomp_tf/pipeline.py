@@ -191,6 +191,7 @@ def run_stages(run: Run) -> CompressionResult:
     The run is closed at the end.
     """
     with contextlib.closing(run):
+        run.check_workers()
         if steps := forecast(run):
             for line in forecast_lines(run, steps):
                 _LOGGER.info(line)

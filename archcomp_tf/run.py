@@ -97,15 +97,18 @@ class Run:
         if any(config.limits[name] for name in MEASURED):
             check_tensorflow("A limit of bytes or of latency")
         self._chief_address = take_chief_address()
-        if not (config.num_workers or self._chief_address):
+        self.workdir = WorkingDirectory(workdir, config.to_dict())
+        if self._teacher_digest:
+            self._check_input("teacher", self._teacher_digest)
+
+    def check_workers(self) -> None:
+        """Raises ConfigError where there will be nobody who labels."""
+        if not (self.config.num_workers or self._chief_address):
             raise ConfigError(
                 "Expected num_workers of at least 1, or KERASTUNER_TUNER_ID="
                 "chief, to whose address workers on other machines come; got "
                 "0, and no such address."
             )
-        self.workdir = WorkingDirectory(workdir, config.to_dict())
-        if self._teacher_digest:
-            self._check_input("teacher", self._teacher_digest)
 
     def close(self) -> None:
         """Ends the labelling processes and lets go of the corpus."""

@@ -520,6 +520,17 @@ def test_a_student_takes_what_its_teacher_takes_within_limits(tmp_path):
     }
 
 
+def test_where_nobody_labels_that_is_said_before_a_teacher_is_trained(
+    tmp_path,
+):
+    config = tiny.config(tiny.write_npz(tmp_path / "data.npz"))
+    config.num_workers = 0
+    run = Run(config, tmp_path / "run")
+    with pytest.raises(ConfigError, match="num_workers of at least 1, or KERA"):
+        run_stages(run)
+    assert run.workdir.find_stage("teacher") is None
+
+
 def test_limits_are_given_in_one_place(tmp_path):
     config = tiny.config("")
     config.limits.max_flops = 1000

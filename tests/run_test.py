@@ -66,13 +66,6 @@ def test_a_tolerance_is_counted_from_a_brief_training_while_labels_are(
     assert run.objective.reference_accuracy == pytest.approx(reference - lag)
 
 
-def test_where_nobody_would_label_that_is_said_before_a_teacher_is_trained(
-    tmp_path,
-):
-    with pytest.raises(ConfigError, match="num_workers of at least 1, or KERA"):
-        _run(tmp_path, num_workers=0)
-
-
 def test_a_budget_is_known_before_a_network_is_trained(tmp_path):
     run = _run(tmp_path / "one", **{"limits.max_params": 100})
     small, large = map(Architecture.parse, ("conv3x3-1", "conv3x3-64"))
