@@ -23,11 +23,10 @@ from tensorboard.plugins.scalar import summary_v2 as scalar_api
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from archcomp_tf.corpus import Record
-from archcomp_tf.latent import LatentMap
+from archcomp_tf.latent import LatentMap, shown_steps
 from archcomp_tf.ledger import SearchResult
 
 _METRICS = ("accuracy", "log10_params")
-_STRIDE = 4  # steps of a descent between two that are in the projector
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,8 +240,7 @@ def write_embedding(
     ]
     points = [*latent.z]
     num_steps, num_descents = latent.decoded.shape
-    steps = [*range(0, num_steps - 1, _STRIDE), num_steps - 1]
-    for at in itertools.product(steps, range(num_descents)):
+    for at in itertools.product(shown_steps(num_steps), range(num_descents)):
         step, descent = at
         start = "a label" if descent else "the teacher"
         rows.append(

@@ -13,7 +13,7 @@ import numpy as np
 from archcomp_tf import page
 from archcomp_tf.charts import LOG, Axis, Line, Mark, legend, scatter
 from archcomp_tf.corpus import Record
-from archcomp_tf.latent import LatentMap, on_plane
+from archcomp_tf.latent import LatentMap, on_plane, shown_steps
 from archcomp_tf.ledger import pareto_front
 
 _NUM_COLOURS = 5  # of the map; the page's style has as many
@@ -116,7 +116,7 @@ def map_section(
     ]
     lines = [
         Line(
-            np.concatenate([path[:-1:4], path[-1:]]),
+            path[shown_steps(len(path))],
             "descent" if index else "descent first",
         )
         for index, path in enumerate(paths.swapaxes(0, 1))

@@ -16,6 +16,8 @@ from archcomp_tf.autoencoder import ArchitectureAutoencoder
 from archcomp_tf.descent import LEARNING_RATE, NUM_STEPS, Descent
 from archcomp_tf.objective import Objective
 
+_STRIDE = 4  # steps of a descent between two that are drawn
+
 
 @dataclasses.dataclass(frozen=True)
 class LatentMap:
@@ -46,6 +48,11 @@ class LatentMap:
         """Reads what `save` wrote."""
         with np.load(path) as arrays:
             return cls(**arrays)
+
+
+def shown_steps(num_steps: int) -> list[int]:
+    """Of the steps of a descent those that are drawn: some, and the last."""
+    return [*range(0, num_steps - 1, _STRIDE), num_steps - 1]
 
 
 def on_plane(z: np.ndarray, paths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
